@@ -1,0 +1,28 @@
+"""What a run is: frozen models of every setting, and how they are read from YAML."""
+
+from rnnpipe.config.loading import load_config, validate_file
+from rnnpipe.config.pipeline import PipelineConfig
+from rnnpipe.config.sections import (
+    DataConfig,
+    EvaluationConfig,
+    ExecutionConfig,
+    RegistryConfig,
+    SequenceConfig,
+    TrackingConfig,
+    TrainingConfig,
+    VariantConfig,
+)
+
+__all__ = [
+    "DataConfig",
+    "EvaluationConfig",
+    "ExecutionConfig",
+    "PipelineConfig",
+    "RegistryConfig",
+    "SequenceConfig",
+    "TrackingConfig",
+    "TrainingConfig",
+    "VariantConfig",
+    "load_config",
+    "validate_file",
+]

@@ -1,0 +1,83 @@
+"""The whole config of a pipeline run, with the checks that span sections."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from rnnpipe.config.sections import (
+    DataConfig,
+    EvaluationConfig,
+    ExecutionConfig,
+    PlainName,
+    RegistryConfig,
+    Section,
+    Seed,
+    SequenceConfig,
+    TrackingConfig,
+    TrainingConfig,
+    VariantConfig,
+)
+
+
+class PipelineConfig(Section):
+    """A pipeline run: data, sequence transform, variants, and how they are trained and judged."""
+
+    name: PlainName = Field("pipeline", description="Name of the run in Prefect's and MLflow's lists.")
+    data: DataConfig = Field(default_factory=DataConfig, description="Which images.")
+    sequence: SequenceConfig = Field(default_factory=SequenceConfig, description="Image to sequence.")
+    variants: tuple[VariantConfig, ...] = Field(
+        min_length=1, max_length=64, description="The nets that are compared."
+    )
+    seeds: tuple[Seed, ...] = Field(
+        (0,), min_length=1, max_length=64, description="Each variant is trained once with each seed."
+    )
+    training: TrainingConfig = Field(default_factory=TrainingConfig, description="How they are trained.")
+    execution: ExecutionConfig = Field(default_factory=ExecutionConfig, description="On what it runs.")
+    evaluation: EvaluationConfig = Field(
+        default_factory=EvaluationConfig, description="How they are measured."
+    )
+    tracking: TrackingConfig = Field(default_factory=TrackingConfig, description="Where runs are kept.")
+    registry: RegistryConfig = Field(default_factory=RegistryConfig, description="When a model is promoted.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        labels = [variant.label for variant in self.variants]
+        if twice := {label for label in labels if labels.count(label) > 1}:
+            raise ValueError(f"variants: {', '.join(sorted(twice))} stands there twice")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: the same seed stands there twice")
+        if self.training.early_stopping_patience and not self.data.validation_fraction:
+            raise ValueError(
+                "training.early_stopping_patience: needs validation images; set data.validation_fraction"
+            )
+        return self
+
+    @property
+    def task(self) -> str:
+        """The task that models compete in, such as mnist-rows: default experiment and registered model."""
+        dataset = self.data.name
+        if dataset == "folder" and self.data.folder:
+            name = Path(self.data.folder).resolve().name.lower()
+            dataset = "".join(character if character.isalnum() else "-" for character in name) or "folder"
+        return f"{dataset}-{self.sequence.name}"
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment of this run."""
+        return self.tracking.experiment or self.task
+
+    @property
+    def model_name(self) -> str:
+        """The registered model that this run's best version belongs to."""
+        return self.registry.model_name or self.task
+
+    def training_of(self, variant: VariantConfig) -> TrainingConfig:
+        """Return the training section with the variant's own learning rate, where it has one."""
+        if variant.learning_rate is None:
+            return self.training
+        return self.training.model_copy(update={"learning_rate": variant.learning_rate})
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the resolved config as JSON values."""
+        return self.model_dump(mode="json")

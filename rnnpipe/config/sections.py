@@ -1,0 +1,243 @@
+"""The sections of a config: one frozen model each, every field with its description, unit and range."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from rnnpipe.catalogue import DATASETS, SEQUENCES, VARIANTS
+
+
+class Section(BaseModel):
+    """A frozen part of a config that refuses unknown keys, NaN and infinities."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _one_of(kind: str, names: Mapping[str, object]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"no {kind} has this name; choose one of {', '.join(names)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _listed(names: Mapping[str, object]) -> Any:
+    return Field(json_schema_extra={"enum": list(names)})
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    """Leave the default out of the schema: it is the variant's own."""
+    schema.pop("default", None)
+
+
+DatasetName = Annotated[str, _one_of("dataset", DATASETS), _listed(DATASETS)]
+SequenceName = Annotated[str, _one_of("sequence transform", SEQUENCES), _listed(SEQUENCES)]
+VariantName = Annotated[str, _one_of("variant", VARIANTS), _listed(VARIANTS)]
+PlainName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Pixels = Annotated[int, Field(ge=4, le=512)]
+
+
+class DataConfig(Section):
+    """Which images, from where, and how they are split."""
+
+    name: DatasetName = Field("digits", description="Dataset; `rnnpipe datasets` lists them.")
+    folder: str | None = Field(
+        None, description="Your images, for `name: folder`: a path with one sub-folder a class."
+    )
+    image_size: tuple[Pixels, Pixels] | None = Field(
+        None,
+        description="Height and width in pixels that `folder` images are resized to (4 to 512; 28 x 28).",
+    )
+    mirrors: tuple[str, ...] = Field(
+        (), description="Base URLs (http or https) tried before the dataset's own, in this order."
+    )
+    validation_fraction: float = Field(
+        0.1,
+        ge=0,
+        le=0.5,
+        description="Share of the training images kept for validation (0 to 0.5; 0 = none).",
+    )
+    test_fraction: float = Field(
+        0.2,
+        ge=0.05,
+        le=0.5,
+        description="Share kept for testing where a dataset has no test split of its own.",
+    )
+    split_seed: Seed = Field(0, description="Seed of the splits; the same seed gives the same images.")
+    limit: int | None = Field(
+        None, ge=20, description="Use at most this many images for training and validation, for short tries."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.name == "folder" and not self.folder:
+            raise ValueError("folder: `name: folder` needs the path of your images here")
+        if self.name != "folder" and (self.folder or self.image_size):
+            raise ValueError(f"folder, image_size: only for `name: folder`, not for {self.name}")
+        for url in self.mirrors:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"mirrors: {url!r} is not an http or https URL")
+        return self
+
+
+class SequenceConfig(Section):
+    """How an image is read as a sequence of T steps of I features."""
+
+    name: SequenceName = Field("rows", description="Transform: rows, columns, pixels, permuted or patches.")
+    permutation_seed: Seed = Field(0, description="Seed of the pixel order, for `permuted`.")
+    patch_size: int = Field(7, ge=1, le=256, description="Side of a patch in pixels, for `patches`.")
+    scaling: Literal["unit", "standard"] = Field(
+        "unit", description="unit: pixels in 0 to 1; standard: also minus mean, over deviation, of training."
+    )
+
+
+class VariantConfig(Section):
+    """One recurrent net; sizes not given are those of the tutorial it comes from."""
+
+    name: VariantName = Field(description="Variant; `rnnpipe variants` lists them.")
+    hidden_size: int = Field(
+        0, ge=1, le=8192, description="Neurons a layer (1 to 8192).", json_schema_extra=_without_default
+    )
+    num_layers: int = Field(
+        0, ge=1, le=16, description="Layers on each other (1 to 16).", json_schema_extra=_without_default
+    )
+    bidirectional: bool = Field(False, description="Read the sequence from both ends.")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Dropout probability between layers (0 to below 1; needs two layers)."
+    )
+    nonlinearity: Literal["tanh", "relu"] = Field("tanh", description="Activation of plain recurrent nets.")
+    initialization: Literal["torch", "orthogonal"] = Field(
+        "torch",
+        description="torch: uniform as torch does; orthogonal: recurrent weights orthogonal, input weights"
+        " Xavier, biases zero, an LSTM's forget bias one.",
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, le=10, description="Learning rate of this variant, instead of training.learning_rate."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_sizes(cls, values: Any) -> Any:
+        spec = VARIANTS.get(str(values.get("name"))) if isinstance(values, dict) else None
+        if spec is None:
+            return values
+        return {"hidden_size": spec.hidden_size, "num_layers": spec.num_layers, **values}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        spec = VARIANTS[self.name]
+        for option in ("bidirectional", "dropout", "nonlinearity"):
+            default = type(self).model_fields[option].default
+            if getattr(self, option) != default and option not in spec.options:
+                raise ValueError(f"{option}: {self.name} has no such option; leave it at {default}")
+        if self.num_layers > 1 and not spec.options & {"bidirectional"}:
+            raise ValueError(f"num_layers: {self.name} has one layer")
+        if self.name == "single-neuron" and self.hidden_size != 1:
+            raise ValueError("hidden_size: single-neuron has one neuron; `basic` is the same with more")
+        if self.dropout and self.num_layers == 1:
+            raise ValueError("dropout: acts between layers, so it needs num_layers of at least 2")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The name that tells variants of one config apart: gru, or gru-64x1 where sizes differ."""
+        spec, parts = VARIANTS[self.name], [self.name]
+        if (self.hidden_size, self.num_layers) != (spec.hidden_size, spec.num_layers):
+            parts.append(f"{self.hidden_size}x{self.num_layers}")
+        parts += ["bi"] if self.bidirectional else []
+        parts += [f"drop{self.dropout:g}"] if self.dropout else []
+        parts += ["relu"] if self.nonlinearity == "relu" else []
+        parts += ["orth"] if self.initialization == "orthogonal" else []
+        parts += [f"lr{self.learning_rate:g}"] if self.learning_rate else []
+        return "-".join(parts)
+
+
+class TrainingConfig(Section):
+    """How a variant is trained."""
+
+    epochs: int = Field(10, ge=1, le=10_000, description="Passes over the training images.")
+    batch_size: int = Field(64, ge=1, le=65_536, description="Images an update.")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimiser: adam, adamw or sgd.")
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="Highest learning rate of the schedule.")
+    momentum: float = Field(0.9, ge=0, lt=1, description="Momentum, for sgd (0 to below 1).")
+    weight_decay: float = Field(0.0, ge=0, le=10, description="Weight decay, for adamw and sgd.")
+    gradient_clip_norm: float | None = Field(
+        1.0, gt=0, le=1e6, description="Largest norm of all gradients together; null = no clipping."
+    )
+    schedule: Literal["constant", "one-cycle", "cosine"] = Field(
+        "constant", description="Course of the learning rate: constant, one-cycle (up, then down) or cosine."
+    )
+    warmup_fraction: float = Field(
+        0.15, ge=0, lt=1, description="Share of the updates in which one-cycle rises (0 to below 1)."
+    )
+    early_stopping_patience: int | None = Field(
+        None, ge=1, description="Epochs without a better validation accuracy before stopping; null = never."
+    )
+    preflight: bool = Field(True, description="Check shapes, first loss and learnability before training.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.optimizer == "adam" and self.weight_decay:
+            raise ValueError("weight_decay: adam has none here; use `optimizer: adamw`")
+        return self
+
+
+class ExecutionConfig(Section):
+    """On what it runs. The device and the thread count change the last bits of a result."""
+
+    device: str = Field(
+        "auto",
+        pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d{1,3})?)$",
+        description="auto, cpu, cuda, cuda:1, mps or xpu.",
+    )
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads of each training process.")
+    parallel: int | None = Field(
+        None, ge=1, le=256, description="Trainings at the same time; null: CPU cores over threads, one a GPU."
+    )
+    precision: Literal["fp32", "bf16", "auto"] = Field(
+        "fp32", description="fp32; bf16 autocast where the device has it; auto: bf16 if there, else fp32."
+    )
+    timeout_s: float | None = Field(
+        None, gt=0, le=1e7, description="Seconds after which one training is stopped; null = never."
+    )
+
+
+class EvaluationConfig(Section):
+    """How a trained model is measured."""
+
+    batch_size: int = Field(
+        1000, ge=1, le=1_000_000, description="Images a batch; halved when memory runs out."
+    )
+    latency_repeats: int = Field(
+        200, ge=10, le=100_000, description="Single images timed, after the warm-up."
+    )
+
+
+class TrackingConfig(Section):
+    """Where MLflow keeps the runs."""
+
+    uri: str | None = Field(
+        None,
+        description="MLflow tracking URI (sqlite or http); null: MLFLOW_TRACKING_URI, else the workspace's.",
+    )
+    experiment: PlainName | None = Field(
+        None, description="MLflow experiment; null: DATASET-TRANSFORM, as the registered model."
+    )
+
+
+class RegistryConfig(Section):
+    """When the best model becomes a version, and a version the champion."""
+
+    register_model: bool = Field(True, description="Register the best model of the run.")
+    model_name: PlainName | None = Field(
+        None, description="Registered model; null: DATASET-TRANSFORM, such as mnist-rows."
+    )
+    minimum_gain: float = Field(
+        0.0, ge=0, le=1, description="Gain in test accuracy a challenger needs beyond a tie (0 to 1)."
+    )
+    minimum_accuracy: float = Field(
+        0.0, ge=0, le=1, description="Test accuracy below which a model is rejected (0 to 1)."
+    )

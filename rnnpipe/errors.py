@@ -1,0 +1,64 @@
+"""The errors rnnpipe raises for its users, and the exit code each ends the command line with.
+
+    RnnpipeError                1
+    ├── ConfigError             2   a config, an override or an argument is wrong
+    ├── DataError               3   a dataset can't be had, or is not what it should be
+    ├── TrainingError           4   a training stopped: not finite, pre-flight, time-out, killed
+    ├── TrackingError           5   MLflow can't be reached or refuses
+    │   └── RegistrationError   5   a model didn't pass the checks before it is registered
+    ├── ServiceError            6   the Prefect server (or a page) can't be started or reached
+    └── DeviceError             7   the device asked for isn't there
+
+Each carries the sentence that says what is wrong and the one that says what to do about it.
+"""
+
+
+class RnnpipeError(Exception):
+    """An error with a cause a user can act on; printed without a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, fix: str = "") -> None:
+        super().__init__(message if not fix else f"{message}\n  fix: {fix}")
+        self.message = message
+        self.fix = fix
+
+
+class ConfigError(RnnpipeError):
+    """A config, an override or an argument is wrong."""
+
+    exit_code = 2
+
+
+class DataError(RnnpipeError):
+    """A dataset can't be had, or is not what it should be."""
+
+    exit_code = 3
+
+
+class TrainingError(RnnpipeError):
+    """A training stopped before its end."""
+
+    exit_code = 4
+
+
+class TrackingError(RnnpipeError):
+    """MLflow can't be reached, or refuses."""
+
+    exit_code = 5
+
+
+class RegistrationError(TrackingError):
+    """A model didn't pass the checks that come before registration."""
+
+
+class ServiceError(RnnpipeError):
+    """A server that rnnpipe needs can't be started or reached."""
+
+    exit_code = 6
+
+
+class DeviceError(RnnpipeError):
+    """The device that was asked for isn't there."""
+
+    exit_code = 7
