@@ -3,6 +3,7 @@
     RnnpipeError                1
     ├── ConfigError             2   a config, an override or an argument is wrong
     ├── DataError               3   a dataset can't be had, or is not what it should be
+    │   └── DownloadError       3   no mirror has it; another try may find one
     ├── TrainingError           4   a training stopped: not finite, pre-flight, time-out, killed
     ├── TrackingError           5   MLflow can't be reached or refuses
     │   └── RegistrationError   5   a model didn't pass the checks before it is registered
@@ -34,6 +35,10 @@ class DataError(RnnpipeError):
     """A dataset can't be had, or is not what it should be."""
 
     exit_code = 3
+
+
+class DownloadError(DataError):
+    """No mirror has a file as it should be; another try may find one."""
 
 
 class TrainingError(RnnpipeError):

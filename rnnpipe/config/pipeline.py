@@ -1,5 +1,6 @@
 """The whole config of a pipeline run, with the checks that span sections."""
 
+import re
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,7 +60,7 @@ class PipelineConfig(Section):
         dataset = self.data.name
         if dataset == "folder" and self.data.folder:
             name = Path(self.data.folder).resolve().name.lower()
-            dataset = "".join(character if character.isalnum() else "-" for character in name) or "folder"
+            dataset = re.sub(r"[^a-z0-9]+", "-", name)[:40].strip("-") or "folder"
         return f"{dataset}-{self.sequence.name}"
 
     @property

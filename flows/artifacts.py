@@ -1,0 +1,38 @@
+"""What Prefect's pages show of a run: the leaderboard as a table, the verdict, links to MLflow."""
+
+import os
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from flows.judging import Judgement
+from flows.session import Session
+from rnnpipe.config import PipelineConfig
+from rnnpipe.evaluation.leaderboard import Leaderboard
+from rnnpipe.tracking.addresses import is_server
+from rnnpipe.tracking.views import comparison_url
+
+UI_ADDRESS = "http://127.0.0.1:5000"
+
+
+def mlflow_page(tracking_uri: str) -> str:
+    """Return the base address of the MLflow page: the server's own, else where `rnnpipe ui` opens it."""
+    return tracking_uri if is_server(tracking_uri) else os.environ.get("RNNPIPE_MLFLOW_UI", UI_ADDRESS)
+
+
+def publish_leaderboard(session: Session, config: PipelineConfig, leaderboard: Leaderboard) -> None:
+    """Attach the leaderboard and the link to MLflow's comparison to the flow run."""
+    rows = [{"rank": rank, **row.model_dump(mode="json")} for rank, row in enumerate(leaderboard.rows, start=1)]
+    create_table_artifact(key=f"leaderboard-{config.task}", table=rows, description="Best test accuracy first")
+    if not session.tracking_problem:
+        tracking = session.tracking(config)
+        link = comparison_url(mlflow_page(tracking.uri), tracking.experiment_id)
+        create_link_artifact(key=f"mlflow-{config.task}", link=link, link_text="Compare the runs in MLflow")
+
+
+def publish_verdict(config: PipelineConfig, judgement: Judgement | None) -> None:
+    """Attach the verdict to the flow run."""
+    if judgement is None:
+        return
+    verdict, row = judgement.verdict, judgement.candidate.row
+    text = f"# {verdict.decision}\n\n`{judgement.version.uri}` ({row.name}): {verdict.reason}.\n"
+    create_markdown_artifact(key=f"verdict-{config.task}", markdown=text)

@@ -1,0 +1,114 @@
+"""Whether the best model of a run becomes the champion: both measured on the same test images."""
+
+from dataclasses import dataclass
+
+from flows import tasks
+from flows.session import Session
+from flows.stages import Trained, evaluate_model, report_of, sequences_of
+from rnnpipe.config import PipelineConfig
+from rnnpipe.errors import DataError, TrackingError
+from rnnpipe.evaluation.deploy import load_model
+from rnnpipe.evaluation.leaderboard import Candidate, Leaderboard
+from rnnpipe.evaluation.promotion import Decision, Standing, Verdict, decide
+from rnnpipe.evaluation.report import EvaluationReport
+from rnnpipe.references import StageRef
+from rnnpipe.tracking import registry
+from rnnpipe.tracking.export import MODEL_DIGEST_TAG
+from rnnpipe.tracking.promotion import fetch_model
+from rnnpipe.tracking.registry import Version
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The candidate of a run, its version and the verdict on it."""
+
+    candidate: Candidate
+    version: Version
+    verdict: Verdict
+
+
+def judge_and_promote(
+    session: Session, config: PipelineConfig, dataset: StageRef, leaderboard: Leaderboard, trained: list[Trained]
+) -> Judgement | None:
+    """Register the run's best model, compare it with the champion, and promote it if the verdict says so.
+
+    None when nothing is to be registered, or MLflow can't be reached.
+    """
+    if not config.registry.register_model or session.tracking_problem:
+        return None
+    candidate = leaderboard.candidate()
+    chosen = next(
+        each for each in trained
+        if (config.variants[each.variant].label, each.seed) == (candidate.row.label, candidate.row.seed)
+    )  # fmt: skip
+    try:
+        version = _register(session, config, candidate, chosen)
+        verdict = _judge(session, config, dataset, version, report_of(session, chosen.evaluation))
+        session.submit(tasks.apply_verdict, version=version, verdict=verdict, config=config).result()
+    except TrackingError as error:
+        session.tracking_problem = str(error)
+        return None
+    return Judgement(candidate, version, verdict)
+
+
+def _register(session: Session, config: PipelineConfig, candidate: Candidate, chosen: Trained) -> Version:
+    row = candidate.row
+    description = (
+        f"**{row.label}**, seed {row.seed}, on {config.task}: test accuracy {row.accuracy:.4f}"
+        f" (95 % interval {row.accuracy_low:.4f} to {row.accuracy_high:.4f}, {row.correct} of {row.total} images)."
+        f" Chosen for the {candidate.chosen_by}."
+    )
+    version: Version = session.submit(
+        tasks.register_model, training=chosen.training.model_dump(), run_id=chosen.run_id, config=config,
+        tags={**session.tags(), **_record_of(session, config, chosen)}, description=description,
+    ).result()  # fmt: skip
+    return version
+
+
+def _record_of(session: Session, config: PipelineConfig, chosen: Trained) -> dict[str, str]:
+    """Return what is needed to make this model again, as tags of its version."""
+    facts = chosen.training.facts
+    champion = registry.champion(session.tracking(config), config.model_name)
+    return {
+        "rnnpipe.config": config.model_dump_json(),
+        "rnnpipe.variant": facts["variant"],
+        "rnnpipe.seed": str(chosen.seed),
+        "rnnpipe.training_key": chosen.training.key,
+        "rnnpipe.device": facts["device"],
+        "rnnpipe.threads": str(facts["threads"]),
+        "rnnpipe.torch": facts["torch"],
+        "rnnpipe.parent_champion": champion.uri if champion else "none",
+    }
+
+
+def _judge(
+    session: Session, config: PipelineConfig, dataset: StageRef, version: Version, report: EvaluationReport
+) -> Verdict:
+    """Return the verdict on a version; the champion is measured anew on the run's test images."""
+    tracking = session.tracking(config)
+    champion = registry.champion(tracking, config.model_name)
+    standing = Standing(version=version.uri, correct=report.correct, total=report.total)
+    if champion is None:
+        return decide(standing, None, config.registry)
+    if champion.number == version.number:
+        return _held(standing, f"{version.uri} is the champion already: the same training as before")
+    folder = fetch_model(tracking, champion, session.workspace)
+    spec, _ = load_model(folder)
+    theirs = config.model_copy(update={"sequence": spec.sequence})
+    try:
+        sequences = sequences_of(session, theirs, dataset)
+        digest = champion.tags[MODEL_DIGEST_TAG]
+        reference = evaluate_model(session, config, sequences, f"champion {champion.uri}", (digest, str(folder)))
+    except DataError as error:
+        return _held(standing, f"the champion {champion.uri} can't be measured on these images: {error.message}")
+    found = report_of(session, reference)
+    return decide(
+        standing, Standing(version=champion.uri, correct=found.correct, total=found.total), config.registry
+    )
+
+
+def _held(standing: Standing, reason: str) -> Verdict:
+    return Verdict(
+        decision=Decision.HOLD, reason=reason, total=standing.total, candidate_version=standing.version,
+        candidate_correct=standing.correct, candidate_accuracy=standing.accuracy,
+    )  # fmt: skip

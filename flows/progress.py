@@ -1,0 +1,41 @@
+"""What a run tells while it goes on: stages with their reasons, and each training's journal."""
+
+import logging
+from typing import Protocol
+
+from rnnpipe.training.journal import Event
+
+logger = logging.getLogger("rnnpipe.progress")
+
+
+class Progress(Protocol):
+    """Hears of stages and of trainings; called from many threads."""
+
+    def stage(self, name: str, sentence: str) -> None:
+        """Hear that a stage was skipped or ran, and why."""
+
+    def training(self, label: str, event: Event) -> None:
+        """Hear an event of a training's journal."""
+
+
+class LogProgress:
+    """Tells it to the log, one line an epoch; what a worker's run shows in Prefect."""
+
+    def stage(self, name: str, sentence: str) -> None:
+        """Log the sentence."""
+        logger.info("%s %s", name, sentence)
+
+    def training(self, label: str, event: Event) -> None:
+        """Log the end of each epoch."""
+        if event["event"] == "epoch":
+            logger.info("%s: %s", label, epoch_line(event))
+
+
+def epoch_line(event: Event) -> str:
+    """Return an epoch event in words."""
+    accuracy = event["validation_accuracy"]
+    validation = f", validation accuracy {accuracy:.4f}" if accuracy is not None else ""
+    return (
+        f"epoch {event['epoch']}, loss {event['train_loss']:.4f}{validation},"
+        f" {event['samples_per_s']:,.0f} images/s"
+    )

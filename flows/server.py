@@ -1,0 +1,125 @@
+"""The workspace's own Prefect server: started when none is named, shared by all runs, stopped after the last."""
+
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+from filelock import FileLock
+
+from flows.environment import HEALTH_PATH, prefect_home
+from rnnpipe.errors import ServiceError
+from rnnpipe.files import read_json, write_json
+from rnnpipe.processes.service import (
+    KEEP,
+    is_running,
+    is_wanted,
+    keeper_of,
+    start_keeper,
+    using,
+    wait_until_stopped,
+)
+
+START_TIMEOUT_S = 90.0
+ADDRESS_FILE = "address.json"
+
+
+def service_folder(workspace: Path) -> Path:
+    """Return the folder of the server's process: its users, its address, its output."""
+    return prefect_home(workspace) / "server"
+
+
+@contextlib.contextmanager
+def prefect_server(workspace: Path, while_starting: Callable[[], object] = lambda: None) -> Iterator[str]:
+    """Yield the URL of the Prefect API: PREFECT_API_URL, else the workspace's own server, held while used.
+
+    `while_starting` is called once PREFECT_API_URL is set, beside the start of the server.
+    When the last user leaves, the server is stopped, and this waits until it is gone. ServiceError if it doesn't
+    come up, or if PREFECT_API_URL can't be reached.
+    """
+    if url := os.environ.get("PREFECT_API_URL"):
+        _check_reachable(url)
+        yield url
+        return
+    folder = service_folder(workspace)
+    with using(folder):
+        url = start_server(workspace)
+        os.environ["PREFECT_API_URL"] = url
+        try:
+            while_starting()
+            wait_until_healthy(workspace, url)
+            yield url
+        finally:
+            del os.environ["PREFECT_API_URL"]
+    if not is_wanted(folder) and not wait_until_stopped(folder):
+        raise ServiceError("the Prefect server doesn't stop", f"see {folder / 'output.log'}")
+
+
+def start_server(workspace: Path) -> str:
+    """Return the API URL of the workspace's server, started if need be, up soon; the caller holds or keeps it."""
+    folder = service_folder(workspace)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "start.lock"):
+        url = running_url(workspace) or _start(workspace, folder)
+        return url
+
+
+def ui_url(api_url: str) -> str:
+    """Return the address of the server's page."""
+    return api_url.removesuffix("/api")
+
+
+def running_url(workspace: Path) -> str | None:
+    """Return the API URL of the workspace's server if it runs."""
+    folder = service_folder(workspace)
+    return str(read_json(folder / ADDRESS_FILE)["url"]) if is_running(folder) else None
+
+
+def stop_server(workspace: Path) -> bool:
+    """Let the kept server end as soon as no run uses it; False if none was kept."""
+    folder = service_folder(workspace)
+    kept = (folder / KEEP).exists()
+    (folder / KEEP).unlink(missing_ok=True)
+    return kept
+
+
+def _start(workspace: Path, folder: Path) -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    write_json(folder / ADDRESS_FILE, {"url": url})
+    environment = {**os.environ, "PREFECT_HOME": str(prefect_home(workspace)), "PREFECT_UI_API_URL": url}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    start_keeper(folder, command, environment)
+    return url
+
+
+def wait_until_healthy(workspace: Path, url: str) -> None:
+    """Wait until the server answers; ServiceError if it ends instead, or takes too long."""
+    folder = service_folder(workspace)
+    deadline, seen = time.monotonic() + START_TIMEOUT_S, False
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(url + HEALTH_PATH, timeout=2).is_success:
+                return
+        alive = keeper_of(folder) is not None
+        if seen and not alive:
+            break
+        seen = seen or alive
+        time.sleep(0.1)
+    raise ServiceError("the workspace's Prefect server doesn't start", f"see {folder / 'output.log'}")
+
+
+def _check_reachable(url: str) -> None:
+    try:
+        httpx.get(url + HEALTH_PATH, timeout=5).raise_for_status()
+    except httpx.HTTPError as error:
+        raise ServiceError(
+            f"no Prefect server answers at PREFECT_API_URL={url} ({type(error).__name__})",
+            "start that server, or unset PREFECT_API_URL to use one of the workspace",
+        ) from None

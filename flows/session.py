@@ -1,0 +1,123 @@
+"""What the tasks of one flow run share in this process: store, fork server, progress display, MLflow."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prefect import Task
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
+
+from flows.progress import LogProgress, Progress
+from rnnpipe.config import PipelineConfig
+from rnnpipe.errors import RnnpipeError, TrackingError
+from rnnpipe.processes.launcher import Launcher
+from rnnpipe.references import Recipe
+from rnnpipe.store import Plan, Store, workspace_root
+from rnnpipe.tracking.addresses import resolve_uri
+from rnnpipe.tracking.client import Tracking, open_tracking
+
+PRELOADED = (
+    "rnnpipe.evaluation.job",
+    "rnnpipe.training.loop",
+    "rnnpipe.training.preflight",
+    "rnnpipe.training.data",
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Session:
+    """The store, the processes and the MLflow of a flow run, and what has happened so far."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.flow_run_id = str(flow_run.id)
+        self.run = self.flow_run_id[:8]
+        self.progress = progress
+        self.workspace: Path = workspace_root()
+        self.store = Store(self.workspace / "store")
+        self.launcher = Launcher(PRELOADED)
+        self.failures: list[tuple[str, BaseException]] = []
+        self.tracking_problem = ""
+        self._tracking: Tracking | None = None
+        self._tracking_error: TrackingError | None = None
+        self._lock = threading.Lock()
+
+    def plan(self, name: str, recipe: Recipe) -> Plan:
+        """Say whether a stage has to run, and tell the display why."""
+        plan = self.store.plan(recipe)
+        self.progress.stage(name, plan.sentence)
+        return plan
+
+    def submit(self, task: Task[..., Any], **arguments: Any) -> PrefectFuture[Any]:
+        """Submit a task and remember its run, whose state has to reach the server before the command ends."""
+        future: PrefectFuture[Any] = task.submit(**arguments)
+        submitted.append(str(future.task_run_id))
+        return future
+
+    def fail(self, label: str, error: BaseException) -> None:
+        """Remember that a training failed; the others go on."""
+        self.failures.append((label, error))
+        message = error.message if isinstance(error, RnnpipeError) else repr(error)
+        self.progress.stage(label, f"failed: {message}")
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags that tie everything of this flow run together in MLflow."""
+        tags = {"rnnpipe.pipeline_run": self.run, "prefect.flow_run_id": self.flow_run_id}
+        if url := flow_run.ui_url:
+            tags |= {"prefect.flow_run_url": url, "mlflow.note.content": f"[Flow run in Prefect]({url})"}
+        return tags
+
+    def tracking(self, config: PipelineConfig) -> Tracking:
+        """Return the run's MLflow, opened at the first call; TrackingError at every call if it can't be."""
+        with self._lock:
+            if self._tracking_error is not None:
+                raise self._tracking_error
+            if self._tracking is None:
+                try:
+                    uri = resolve_uri(config.tracking.uri, self.workspace)
+                    self._tracking = open_tracking(uri, config.experiment, self.workspace)
+                except TrackingError as error:
+                    self._tracking_error = error
+                    raise
+        return self._tracking
+
+    def tracking_if_up(self, config: PipelineConfig) -> Tracking | None:
+        """Return the run's MLflow, or None, said aloud, where it can't be reached: training goes on without."""
+        try:
+            return self.tracking(config)
+        except TrackingError as error:
+            logger.warning("%s; the run goes on, and MLflow gets it later", error.message)
+            return None
+
+
+submitted: list[str] = []  # the ids of this process' task runs
+_current: Session | None = None
+_progress: Progress = LogProgress()
+
+
+def show_progress_on(progress: Progress) -> None:
+    """Let the runs of this process tell their progress to `progress`."""
+    global _progress  # noqa: PLW0603 (a terminal belongs to the process)
+    _progress = progress
+
+
+@contextlib.contextmanager
+def open_session() -> Iterator[Session]:
+    """Open the session that this flow run's tasks find with `session()`; its processes end with the block."""
+    global _current  # noqa: PLW0603 (tasks run in threads of this process and get references only)
+    _current = opened = Session(_progress)
+    try:
+        yield opened
+    finally:
+        _current = None
+        opened.launcher.close()
+
+
+def session() -> Session:
+    """Return the open session."""
+    assert _current is not None, "tasks run inside open_session"
+    return _current

@@ -1,0 +1,69 @@
+"""What a pipeline run ends with: leaderboard, verdict, version, failures, addresses."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from flows.judging import Judgement
+from flows.session import Session
+from rnnpipe.config import PipelineConfig
+from rnnpipe.errors import RnnpipeError
+from rnnpipe.evaluation.leaderboard import Leaderboard
+from rnnpipe.evaluation.promotion import Verdict
+
+
+class Failure(BaseModel):
+    """A training that didn't come to its end."""
+
+    model_config = ConfigDict(frozen=True)
+
+    label: str
+    message: str
+    fix: str
+
+    @classmethod
+    def of(cls, label: str, error: BaseException) -> Self:
+        """Take message and fix of an error, whatever its kind."""
+        if isinstance(error, RnnpipeError):
+            return cls(label=label, message=error.message, fix=error.fix)
+        return cls(label=label, message=f"{type(error).__name__}: {error}", fix="")
+
+
+class RunSummary(BaseModel):
+    """The outcome of a run, as the command line and the artifacts show it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str
+    flow_run_id: str
+    task: str
+    leaderboard: Leaderboard
+    failures: tuple[Failure, ...] = ()
+    chosen_by: str = ""
+    verdict: Verdict | None = None
+    model_name: str = ""
+    model_uri: str = ""
+    tracking_uri: str = ""
+    experiment_id: str = ""
+    tracking_problem: str = ""
+
+
+def summarize(
+    session: Session, config: PipelineConfig, leaderboard: Leaderboard, judgement: Judgement | None
+) -> RunSummary:
+    """Gather what a run ends with."""
+    tracking = None if session.tracking_problem else session.tracking(config)
+    return RunSummary(
+        run=session.run,
+        flow_run_id=session.flow_run_id,
+        task=config.task,
+        leaderboard=leaderboard,
+        failures=tuple(Failure.of(label, error) for label, error in session.failures),
+        chosen_by=judgement.candidate.chosen_by if judgement else "",
+        verdict=judgement.verdict if judgement else None,
+        model_name=config.model_name,
+        model_uri=judgement.version.uri if judgement else "",
+        tracking_uri=tracking.uri if tracking else "",
+        experiment_id=tracking.experiment_id if tracking else "",
+        tracking_problem=session.tracking_problem,
+    )

@@ -1,0 +1,156 @@
+"""The tasks: each resolves references, calls the library and returns a reference as JSON.
+
+A stage's cache key in Prefect is its key in the store, so that a skipped stage shows as Cached.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.context import TaskRunContext
+from prefect.tasks import exponential_backoff
+
+from flows.session import session
+from rnnpipe.config import PipelineConfig
+from rnnpipe.data.stages import build_dataset, build_sequences
+from rnnpipe.errors import DownloadError, TrackingError
+from rnnpipe.evaluation import job as evaluation_job
+from rnnpipe.evaluation.promotion import Verdict
+from rnnpipe.files import read_json
+from rnnpipe.references import Recipe, StageRef
+from rnnpipe.tracking import promotion
+from rnnpipe.tracking.recording import LiveRun, record_run, run_spec
+from rnnpipe.tracking.registry import Version
+from rnnpipe.training.journal import Event
+from rnnpipe.training.supervise import train_supervised
+
+Json = dict[str, Any]
+
+
+def stage_key(context: TaskRunContext, parameters: Json) -> str:
+    """Return the stage's key in the store."""
+    recipe: Recipe = parameters["recipe"]
+    return f"{recipe.stage}-{recipe.key}"
+
+
+def is_passing(task: object, task_run: object, state: Any) -> bool:
+    """Say whether a failure may pass by itself: the network's and MLflow's, never a training's."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, DownloadError | TrackingError)
+
+
+STAGE: Json = {"cache_key_fn": stage_key, "persist_result": True, "result_serializer": "json"}
+RETRIED: Json = {
+    "retries": 2,
+    "retry_delay_seconds": exponential_backoff(backoff_factor=2),
+    "retry_condition_fn": is_passing,
+}
+
+
+@task(name="download", task_run_name="download {config.data.name}", **STAGE, **RETRIED)
+def download_dataset(recipe: Recipe, config: PipelineConfig) -> Json:
+    """Bring the images into the store."""
+    downloads = session().workspace / "downloads"
+    entry = session().store.ensure(
+        recipe, lambda folder: build_dataset(config.data, downloads, folder), session().run
+    )
+    return entry.ref.model_dump()
+
+
+@task(name="sequences", task_run_name="sequences {config.sequence.name}", **STAGE)
+def to_sequences(recipe: Recipe, dataset: Json, config: PipelineConfig) -> Json:
+    """Turn images into sequences, split and scaled."""
+    images = session().store.resolve(StageRef(**dataset))
+    entry = session().store.ensure(
+        recipe, lambda folder: build_sequences(images, config.data, config.sequence, folder), session().run
+    )
+    return entry.ref.model_dump()
+
+
+@task(name="train", task_run_name="train {label}", **STAGE)
+def train_variant(
+    recipe: Recipe, sequences: Json, config: PipelineConfig, *, label: str, job: Json, tags: Json
+) -> Json:
+    """Train one variant with one seed in a process of its own, following its journal."""
+    current, runs = session(), dict[Path, LiveRun]()
+    folder = current.store.resolve(StageRef(**sequences)).path
+
+    def follow(training: Path, events: list[Event]) -> None:
+        if training not in runs:
+            spec = run_spec(recipe.key, training, name=label, params=config_params(config, job), tags=tags)
+            runs[training] = LiveRun(current.tracking_if_up(config), spec)
+        for event in events:
+            current.progress.training(label, event)
+        runs[training].take(events)
+
+    try:
+        entry = train_supervised(
+            current.launcher, current.store, recipe,
+            job={**job, "config": config, "sequences_folder": folder}, run=current.run, on_events=follow,
+        )  # fmt: skip
+    except BaseException:
+        for run in runs.values():
+            run.close("FAILED")
+        raise
+    return entry.ref.model_dump()
+
+
+@task(name="evaluate", task_run_name="evaluate {label}", **STAGE)
+def evaluate(recipe: Recipe, model_folder: str, sequences: Json, config: PipelineConfig, *, label: str) -> Json:
+    """Measure a model on the test images, in a process that holds the device."""
+    current = session()
+    folder = current.store.resolve(StageRef(**sequences)).path
+
+    def build(target: Path) -> Json:
+        evaluation_job.prepare(target, Path(model_folder), folder, config)
+        current.launcher.run(evaluation_job.TARGET, target)
+        facts: Json = read_json(target / evaluation_job.RESULT_FILE)
+        return facts
+
+    return current.store.ensure(recipe, build, current.run).ref.model_dump()
+
+
+@task(name="record", task_run_name="record {label}", persist_result=False, **RETRIED)
+def record(
+    training: Json, evaluation: Json, dataset: Json, config: PipelineConfig, *, label: str, job: Json, tags: Json
+) -> str:
+    """Make MLflow hold all of a training and its evaluation; returns the id of the run there."""
+    store = session().store
+    trained = store.resolve(StageRef(**training))
+    spec = run_spec(trained.ref.key, trained.path, name=label, params=config_params(config, job), tags=tags)
+    return record_run(
+        session().tracking(config),
+        spec,
+        training=trained,
+        evaluation=store.resolve(StageRef(**evaluation)),
+        dataset=StageRef(**dataset),
+    )
+
+
+@task(name="register", task_run_name="register {config.model_name}", persist_result=False, **RETRIED)
+def register_model(training: Json, run_id: str, config: PipelineConfig, tags: Json, description: str) -> Version:
+    """Register the best model as a version, once it has been loaded back in a clean process and agreed."""
+    trained = session().store.resolve(StageRef(**training))
+    return promotion.register_trained(
+        session().tracking(config), trained, model_name=config.model_name, run_id=run_id, tags=tags,
+        description=description,
+    )  # fmt: skip
+
+
+@task(name="promote", task_run_name="judge version {version.number}", persist_result=False, **RETRIED)
+def apply_verdict(version: Version, verdict: Verdict, config: PipelineConfig) -> None:
+    """Write the verdict on the version and, if it says so, make it the champion."""
+    promotion.apply_verdict(session().tracking(config), version, verdict)
+
+
+def config_params(config: PipelineConfig, job: Json) -> Json:
+    """Return the resolved config of one training as nested parameters."""
+    variant = config.variants[job["variant"]]
+    params = config.model_dump(mode="json", exclude={"variants", "seeds", "registry", "tracking", "name"})
+    params["training"] = config.training_of(variant).model_dump(mode="json")
+    return {
+        **params,
+        "variant": variant.label,
+        "variant_config": variant.model_dump(mode="json"),
+        "seed": job["seed"],
+    }

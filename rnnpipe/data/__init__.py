@@ -1,0 +1,1 @@
+"""From a dataset's name to fixed splits of sequences: download or read, check, split, transform, store."""

@@ -1,0 +1,55 @@
+"""Arrays that may be larger than memory: written, read and summed in pieces."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rnnpipe.data.raw import WHITE, Pixels
+from rnnpipe.data.splits import Indices
+
+PIECE_BYTES = 4 << 20
+
+
+def write_pixels(
+    path: Path,
+    images_NHW: Pixels,
+    chosen: Indices,
+    *,
+    item_shape: tuple[int, int],
+    transform: Callable[[Pixels], Pixels] = np.asarray,
+) -> None:
+    """Write the chosen images, transformed to `item_shape`, as one .npy file; memory holds a piece at a time."""
+    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(chosen), *item_shape))
+    for piece in _pieces(len(chosen), item_shape):
+        array[piece] = transform(images_NHW[chosen[piece]])
+    array.flush()
+
+
+@dataclass(frozen=True)
+class PixelStatistics:
+    """Mean and standard deviation of pixels scaled to 0 to 1."""
+
+    mean: float
+    deviation: float
+
+
+def pixel_statistics(x_NTI: Pixels) -> PixelStatistics:
+    """Return mean and deviation over all pixels, from exact integer sums: the order can't change a bit."""
+    counts = np.zeros(WHITE + 1, dtype=np.int64)
+    for piece in _pieces(len(x_NTI), x_NTI.shape[1:]):
+        counts += np.bincount(x_NTI[piece].ravel(), minlength=WHITE + 1)
+    levels = list(enumerate(counts.tolist()))
+    count = sum(number for _, number in levels)
+    total = sum(level * number for level, number in levels)
+    squares = sum(level**2 * number for level, number in levels)
+    variance = (count * squares - total**2) / (count * WHITE) ** 2
+    return PixelStatistics(mean=total / (count * WHITE), deviation=math.sqrt(variance))
+
+
+def _pieces(count: int, item_shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield the slices of at most PIECE_BYTES that `count` items are worked on in."""
+    length = max(1, PIECE_BYTES // math.prod(item_shape))
+    return (slice(start, start + length) for start in range(0, count, length))

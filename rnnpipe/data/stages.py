@@ -1,0 +1,165 @@
+"""The two stages of the data: a dataset in the store, and its splits as sequences.
+
+Shapes: N images of H x W pixels, sequences of T steps with I features. Everything stays uint8 and on disk.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from rnnpipe.catalogue import DATASETS, DatasetSpec, load_target
+from rnnpipe.config.sections import DataConfig, SequenceConfig
+from rnnpipe.data.arrays import PixelStatistics, pixel_statistics, write_pixels
+from rnnpipe.data.raw import Labels, Pixels, RawDataset
+from rnnpipe.data.sequences import build_transform
+from rnnpipe.data.splits import Indices, Splitter
+from rnnpipe.errors import DataError
+from rnnpipe.files import digest_of, sha256_tree
+from rnnpipe.references import Recipe, StageRef
+from rnnpipe.store import LOG_FOLDER, Entry
+
+DATASET_STAGE = "datasets"
+SEQUENCES_STAGE = "sequences"
+# Pictures change with matplotlib's version: they are no part of the content's digest.
+SAMPLES = f"{LOG_FOLDER}/samples.png"
+# The fields of SequenceConfig that only one transform reads.
+TRANSFORM_FIELDS = {"permuted": {"permutation_seed"}, "patches": {"patch_size"}}
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: pixels memory-mapped copy-on-write (torch takes them as they are), and class numbers."""
+
+    x_NTI: Pixels
+    y_N: Labels
+
+
+def dataset_recipe(config: DataConfig) -> Recipe:
+    """Return what a dataset is made from; for a folder of images, it reads and digests them all."""
+    spec = DATASETS[config.name]
+    data: dict[str, Any] = {"name": config.name, "content": _content_digest(spec, config)}
+    if config.name == "folder":
+        from rnnpipe.data.folder import image_size_of
+
+        data["image_size"] = list(image_size_of(config))
+    if not spec.has_test_split:
+        data |= config.model_dump(include={"test_fraction", "split_seed"})
+    return Recipe(stage=DATASET_STAGE, inputs={"data": data, "code": _code_digest()})
+
+
+def build_dataset(config: DataConfig, downloads: Path, folder: Path) -> dict[str, Any]:
+    """Write train and test images and labels to `folder`, with a picture of samples, and return the facts.
+
+    `downloads` keeps the files of downloaded datasets. DataError where the images can't be had or split.
+    """
+    from rnnpipe.data.pictures import save_samples
+
+    spec = DATASETS[config.name]
+    raw: RawDataset = load_target(spec.load)(spec, config, downloads)
+    images_NHW, labels_N = raw.train_images_NHW, raw.train_labels_N
+    if raw.test_images_NHW is None or raw.test_labels_N is None:
+        splitter = Splitter(config.name, raw.classes, config.split_seed)
+        train, test = splitter.hold_out(labels_N, config.test_fraction, "data.test_fraction")
+        test_images_NHW, test_labels_N = images_NHW, labels_N
+    else:
+        test_images_NHW, test_labels_N = raw.test_images_NHW, raw.test_labels_N
+        train, test = np.arange(len(labels_N)), np.arange(len(test_labels_N))
+    image_size = (images_NHW.shape[1], images_NHW.shape[2])
+    write_pixels(folder / "train_images.npy", images_NHW, train, item_shape=image_size)
+    np.save(folder / "train_labels.npy", labels_N[train])
+    write_pixels(folder / "test_images.npy", test_images_NHW, test, item_shape=image_size)
+    np.save(folder / "test_labels.npy", test_labels_N[test])
+    (folder / LOG_FOLDER).mkdir(exist_ok=True)
+    save_samples(folder / SAMPLES, images_NHW, labels_N, raw.classes)
+    return {
+        "name": config.name, "classes": list(raw.classes), "image_size": list(image_size),
+        "train": len(train), "test": len(test),
+    }  # fmt: skip
+
+
+def sequences_recipe(dataset: StageRef, data: DataConfig, sequence: SequenceConfig) -> Recipe:
+    """Return what sequences are made from; only the settings that their transform reads."""
+    fields = {"name", "scaling"} | TRANSFORM_FIELDS.get(sequence.name, set())
+    inputs = {
+        "dataset": dataset.digest,
+        "data": data.model_dump(include={"validation_fraction", "split_seed", "limit"}),
+        "sequence": sequence.model_dump(include=fields),
+        "code": _code_digest(),
+    }
+    return Recipe(stage=SEQUENCES_STAGE, inputs=inputs)
+
+
+def build_sequences(dataset: Entry, data: DataConfig, sequence: SequenceConfig, folder: Path) -> dict[str, Any]:
+    """Write the train, validation and test sequences of a dataset to `folder` and return the facts.
+
+    ConfigError where the transform doesn't fit the images, DataError where the images can't be split.
+    """
+    known = dataset.ref.facts
+    classes, image_size = tuple(known["classes"]), (known["image_size"][0], known["image_size"][1])
+    transform = build_transform(image_size, sequence)
+    train_labels_N = np.load(dataset.path / "train_labels.npy", allow_pickle=False)
+    parts = _training_parts(train_labels_N, data, Splitter(known["name"], classes, data.split_seed))
+    parts["test"] = np.arange(known["test"])
+    for split, chosen in parts.items():
+        source = "test" if split == "test" else "train"
+        images_NHW = _open(dataset.path / f"{source}_images.npy")
+        labels_N = np.load(dataset.path / f"{source}_labels.npy", allow_pickle=False)
+        write_pixels(
+            folder / f"{split}_x.npy", images_NHW, chosen,
+            item_shape=(transform.steps, transform.features),
+            transform=lambda piece_NHW: transform(torch.from_numpy(piece_NHW)).numpy(),
+        )  # fmt: skip
+        np.save(folder / f"{split}_y.npy", labels_N[chosen])
+    return {
+        "dataset": {"name": known["name"], "digest": dataset.ref.digest},
+        "classes": list(classes), "image_size": list(image_size), "sequence": sequence.model_dump(mode="json"),
+        "steps": transform.steps, "features": transform.features,
+        **{split: len(parts.get(split, ())) for split in ("train", "validation", "test")},
+        **asdict(_scaling(folder, sequence)),
+    }  # fmt: skip
+
+
+def open_split(folder: Path, split: Literal["train", "validation", "test"]) -> Split | None:
+    """Open a split of a sequences folder; None where it is empty (validation_fraction 0)."""
+    path = folder / f"{split}_x.npy"
+    if not path.exists():
+        return None
+    return Split(_open(path), np.load(folder / f"{split}_y.npy", allow_pickle=False))
+
+
+def _open(path: Path) -> Pixels:
+    pixels: Pixels = np.load(path, mmap_mode="c", allow_pickle=False)
+    return pixels
+
+
+def _training_parts(labels_N: Labels, data: DataConfig, splitter: Splitter) -> dict[str, Indices]:
+    used = splitter.limit(labels_N, data.limit or len(labels_N))
+    if not data.validation_fraction:
+        return {"train": used}
+    kept, held = splitter.hold_out(labels_N[used], data.validation_fraction, "data.validation_fraction")
+    return {"train": used[kept], "validation": used[held]}
+
+
+def _scaling(folder: Path, sequence: SequenceConfig) -> PixelStatistics:
+    if sequence.scaling == "unit":
+        return PixelStatistics(mean=0.0, deviation=1.0)
+    statistics = pixel_statistics(_open(folder / "train_x.npy"))
+    if not statistics.deviation:
+        raise DataError("all training pixels are equal, so there is nothing to scale", "check the images")
+    return statistics
+
+
+def _content_digest(spec: DatasetSpec, config: DataConfig) -> str:
+    if config.name == "folder":
+        from rnnpipe.data.folder import folder_digest
+
+        return folder_digest(config)
+    files = {file.role: file.sha256 or file.archive_sha256 for file in spec.files}
+    return digest_of({"files": files, "classes": spec.classes})
+
+
+def _code_digest() -> str:
+    return sha256_tree(Path(__file__).parent)

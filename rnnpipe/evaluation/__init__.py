@@ -1,0 +1,1 @@
+"""How good a trained net is: metrics, reports, figures, the leaderboard and the promotion rule."""

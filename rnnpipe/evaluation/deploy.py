@@ -1,0 +1,155 @@
+"""A trained net as files and as one graph from raw images to class probabilities."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from rnnpipe.config import SequenceConfig, VariantConfig
+from rnnpipe.config.sections import Pixels
+from rnnpipe.data.sequences import build_transform
+from rnnpipe.errors import ConfigError, DataError
+from rnnpipe.files import read_json, write_bytes, write_json
+from rnnpipe.models.classifier import SequenceClassifier, build_classifier
+
+WEIGHTS_FILE = "weights.safetensors"
+SPEC_FILE = "model.json"
+MAX_SPEC_BYTES = 1 << 20
+FIX = "the folder is damaged or not from this version of rnnpipe: train the model again"
+
+
+class ModelSpec(BaseModel):
+    """Everything a net needs besides its weights; it stands in model.json.
+
+    `image_size` is (height, width) in pixels; `steps` and `features` are T and I of its sequences; `mean` and
+    `deviation` are of the training pixels scaled to 0..1 (0 and 1 when they are not standardised).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    format: Literal["rnnpipe-model-1"] = "rnnpipe-model-1"
+    variant: VariantConfig
+    sequence: SequenceConfig
+    image_size: tuple[Pixels, Pixels]
+    classes: tuple[str, ...] = Field(min_length=1)
+    steps: int = Field(ge=1)
+    features: int = Field(ge=1)
+    mean: float
+    deviation: float = Field(gt=0)
+    dataset: dict[str, str]
+
+    @classmethod
+    def of(cls, sequences_facts: Mapping[str, Any], variant: VariantConfig) -> Self:
+        """Return the spec of a variant for the sequences that a stage reference's facts describe."""
+        shared = cls.model_fields.keys() & sequences_facts.keys()
+        return cls(variant=variant, **{name: sequences_facts[name] for name in shared})
+
+
+def build_network(spec: ModelSpec, seed: int) -> SequenceClassifier:
+    """Return the untrained net of a spec, its weights drawn with `seed`."""
+    return build_classifier(spec.variant, input_size=spec.features, num_classes=len(spec.classes), seed=seed)
+
+
+def scale_pixels(pixels: Tensor, spec: ModelSpec) -> Tensor:
+    """Return pixel values 0..255 (uint8 or float, any shape) as the float32 a net sees."""
+    return (pixels.to(torch.float32) / 255 - spec.mean) / spec.deviation
+
+
+class Deploy(nn.Module):
+    """Raw images to class probabilities: sequence transform, scaling, net and softmax in one graph."""
+
+    def __init__(self, spec: ModelSpec, network: nn.Module) -> None:
+        super().__init__()
+        self.spec = spec
+        self.transform = build_transform(spec.image_size, spec.sequence)
+        self.network = network
+
+    def forward(self, images_NHW: Tensor) -> Tensor:
+        """Return probabilities_NK (float32) for images of pixel values 0..255."""
+        logits_NK: Tensor = self.network(scale_pixels(self.transform(images_NHW), self.spec))
+        return logits_NK.softmax(dim=1, dtype=torch.float32)
+
+
+def save_model(folder: Path, spec: ModelSpec, network: nn.Module) -> None:
+    """Write weights.safetensors and model.json; equal weights and specs give equal bytes."""
+    # Weights on a GPU can be views of one buffer, which safetensors refuses: each gets its own memory.
+    tensors = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+    write_bytes(folder / WEIGHTS_FILE, safetensors.torch.save(tensors))
+    write_json(folder / SPEC_FILE, spec.model_dump(mode="json"))
+
+
+def load_model(folder: Path) -> tuple[ModelSpec, SequenceClassifier]:
+    """Return spec and net (on the CPU, in eval mode) of a model folder.
+
+    Raises DataError, naming the file, where a file is missing, isn't what save_model writes, or doesn't fit
+    the other.
+    """
+    spec = _read_spec(folder / SPEC_FILE)
+    tensors = _read_weights(folder / WEIGHTS_FILE)
+    # Without memory of its own the net costs nothing, whatever sizes stand in a damaged model.json.
+    with torch.device("meta"):
+        network = build_network(spec, seed=0)
+    _check_tensors(folder / WEIGHTS_FILE, network.state_dict(), tensors)
+    network.load_state_dict(tensors, assign=True)
+    return spec, network.eval()
+
+
+def _read_spec(path: Path) -> ModelSpec:
+    try:
+        if path.stat().st_size > MAX_SPEC_BYTES:
+            raise DataError(f"{path}: larger than 1 MiB, so it describes no model", FIX)
+        spec = ModelSpec.model_validate(read_json(path))
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror}", FIX) from None
+    except ValidationError as error:
+        mistakes = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise DataError(f"{path}: {'; '.join(mistakes)}", FIX) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not valid JSON: {error}", FIX) from None
+    _check_sequence(path, spec)
+    return spec
+
+
+def _check_sequence(path: Path, spec: ModelSpec) -> None:
+    """Raise DataError where the transform doesn't give the steps and features that the spec states."""
+    try:
+        transform = build_transform(spec.image_size, spec.sequence)
+    except ConfigError as error:
+        raise DataError(f"{path}: {error.message}", FIX) from None
+    if (transform.steps, transform.features) != (spec.steps, spec.features):
+        raise DataError(
+            f"{path}: {spec.sequence.name} of {spec.image_size} gives {transform.steps} steps of"
+            f" {transform.features} features, not {spec.steps} of {spec.features}",
+            FIX,
+        )
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except OSError as error:
+        raise DataError(f"{path}: can't be read: {error.strerror or error}", FIX) from None
+    except safetensors.SafetensorError as error:
+        raise DataError(f"{path}: not a safetensors file: {error}", FIX) from None
+
+
+def _check_tensors(path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Raise DataError with every tensor that is missing, unknown, or of another shape or type."""
+    mistakes = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+    mistakes += [f"{name} is unknown" for name in sorted(found.keys() - expected.keys())]
+    mistakes += [
+        f"{name} is {_describe(found[name])}, not {_describe(expected[name])}"
+        for name in sorted(expected.keys() & found.keys())
+        if _describe(found[name]) != _describe(expected[name])
+    ]
+    if mistakes:
+        raise DataError(f"{path}: doesn't fit {SPEC_FILE}: {'; '.join(mistakes)}", FIX)
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {tuple(tensor.shape)}".removeprefix("torch.")

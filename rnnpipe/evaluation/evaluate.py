@@ -1,0 +1,149 @@
+"""The evaluation stage: a trained net's predictions on one split, and everything measured on them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rnnpipe.config import EvaluationConfig, ExecutionConfig, PipelineConfig
+from rnnpipe.data.stages import open_split
+from rnnpipe.errors import DataError
+from rnnpipe.evaluation.deploy import WEIGHTS_FILE, Deploy, ModelSpec, load_model
+from rnnpipe.evaluation.figures import confusion_matrix, per_class_bars, save_figure
+from rnnpipe.evaluation.metrics import Integers, SplitName
+from rnnpipe.evaluation.predict import Predictions, measure_latency, predict, time_calls
+from rnnpipe.evaluation.report import Conditions, EvaluationReport, Scores, Speed
+from rnnpipe.files import sha256_tree, write_bytes, write_json
+from rnnpipe.models.classifier import count_parameters
+from rnnpipe.references import Recipe, StageRef
+from rnnpipe.runtime import (
+    autocast,
+    choose_precision,
+    describe_device,
+    peak_memory_mib,
+    resolve_device,
+    set_threads,
+)
+
+REPORT_FILE = "report.json"
+PREDICTIONS_FILE = "predictions.safetensors"
+FIGURES_FOLDER = "figures"
+THROUGHPUT_REPEATS = 5
+
+
+def evaluation_recipe(
+    model_digest: str,
+    sequences: StageRef,
+    evaluation: EvaluationConfig,
+    execution: ExecutionConfig,
+    *,
+    split: SplitName = "test",
+) -> Recipe:
+    """Return what an evaluation depends on: model, images, how and on what it is measured, and the code."""
+    package = Path(__file__).parent.parent
+    return Recipe(
+        stage="evaluations",
+        inputs={
+            "model": model_digest,
+            "sequences": sequences.digest,
+            "split": split,
+            "evaluation": evaluation.model_dump(mode="json"),
+            "execution": execution.model_dump(mode="json", include={"device", "threads", "precision"}),
+            "code": {name: sha256_tree(package / name) for name in ("evaluation", "models")},
+        },
+    )
+
+
+def build_evaluation(
+    model_folder: Path, sequences_folder: Path, config: PipelineConfig, folder: Path, *, split: SplitName = "test"
+) -> dict[str, Any]:
+    """Evaluate a model folder on a split, write report, predictions and figures, and return the facts.
+
+    Only the config's sections `evaluation` and `execution` matter. The facts are the report's single figures.
+    Raises DataError where model and sequences don't belong together or the net's outputs aren't numbers,
+    DeviceError where the device isn't there or its memory doesn't hold a single image.
+    """
+    device = resolve_device(config.execution.device)
+    set_threads(config.execution.threads)
+    precision, precision_reason = choose_precision(device.torch, config.execution.precision)
+    spec, network = load_model(model_folder)
+    x_NTI, labels_N = _open_matching(sequences_folder, split, spec)
+    network.to(device.torch)
+    with autocast(device.torch, precision):
+        predictions = predict(network, x_NTI, spec, device.torch, config.evaluation.batch_size)
+        speed = _measure_speed(Deploy(spec, network).to(device.torch), x_NTI, predictions, config.evaluation)
+    probabilities_NK = predictions.probabilities_NK.numpy()
+    if not np.isfinite(probabilities_NK).all():
+        raise DataError(f"{model_folder}: the net's outputs are not finite", "train the model again")
+    conditions = Conditions(
+        device=describe_device(device.torch),
+        device_reason=device.reason,
+        threads=config.execution.threads,
+        precision=precision,
+        precision_reason=precision_reason,
+        torch_version=torch.__version__,
+    )
+    report = EvaluationReport(
+        **dict(Scores.of(split, probabilities_NK, labels_N, spec.classes)),
+        **dict(speed),
+        **dict(conditions),
+        parameters=count_parameters(network),
+        weights_bytes=(model_folder / WEIGHTS_FILE).stat().st_size,
+    )
+    write_evaluation(folder, report, probabilities_NK, labels_N)
+    return report.model_dump(mode="json", exclude={"per_class", "confusion"})
+
+
+def write_evaluation(
+    folder: Path, report: EvaluationReport, probabilities_NK: NDArray[np.float32], labels_N: Integers
+) -> None:
+    """Write report.json, predictions.safetensors (probabilities, labels) and the figures."""
+    write_json(folder / REPORT_FILE, report.model_dump(mode="json"))
+    predictions: dict[str, NDArray[Any]] = {"probabilities": probabilities_NK, "labels": labels_N}
+    write_bytes(folder / PREDICTIONS_FILE, safetensors.numpy.save(predictions))
+    save_figure(confusion_matrix(report), folder / FIGURES_FOLDER / "confusion_matrix.png")
+    save_figure(per_class_bars(report), folder / FIGURES_FOLDER / "per_class.png")
+
+
+def _open_matching(folder: Path, split: SplitName, spec: ModelSpec) -> tuple[Tensor, Integers]:
+    """Return x_NTI and labels_N of a split, once they are known to fit the model."""
+    opened = open_split(folder, split)
+    if opened is None:
+        raise DataError(f"there are no {split} images", "set data.validation_fraction above 0")
+    found = (*opened.x_NTI.shape[1:], int(opened.y_N.max()) + 1)
+    if found[:2] != (spec.steps, spec.features) or found[2] > len(spec.classes):
+        raise DataError(
+            f"the {split} sequences have {found[0]} steps, {found[1]} features and {found[2]} classes, the model"
+            f" was trained on {spec.steps}, {spec.features} and {len(spec.classes)}",
+            "evaluate it on the dataset and the sequence transform that it was trained with",
+        )
+    return torch.from_numpy(opened.x_NTI), opened.y_N
+
+
+def _measure_speed(deploy: Deploy, x_NTI: Tensor, predictions: Predictions, evaluation: EvaluationConfig) -> Speed:
+    """Time single raw images through the whole graph, and full batches of sequences through the net."""
+    spec, device = deploy.spec, next(deploy.network.parameters()).device
+    height, width = spec.image_size
+    image_1HW = (torch.arange(height * width) % 256).float().view(1, height, width).to(device)
+    p50_ms, p95_ms = measure_latency(deploy, image_1HW, device, evaluation.latency_repeats)
+    batch_NTI = x_NTI[: predictions.batch_size]
+    durations_s = time_calls(
+        lambda: predict(deploy.network, batch_NTI, spec, device, predictions.batch_size),
+        device,
+        THROUGHPUT_REPEATS,
+        warm_up=1,
+    )
+    return Speed(
+        latency_ms_p50=p50_ms,
+        latency_ms_p95=p95_ms,
+        latency_repeats=evaluation.latency_repeats,
+        samples_per_s=len(batch_NTI) / float(np.median(durations_s)),
+        throughput_repeats=THROUGHPUT_REPEATS,
+        batch_size=len(batch_NTI),
+        halvings=predictions.halvings,
+        peak_memory_mib=peak_memory_mib(device),
+    )

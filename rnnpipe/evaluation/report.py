@@ -1,0 +1,126 @@
+"""What an evaluation found, as one frozen record with a JSON round trip."""
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from rnnpipe.evaluation import metrics
+from rnnpipe.evaluation.metrics import Floats, Integers, MetricNames, SplitName
+from rnnpipe.evaluation.statistics import wilson_interval
+
+
+class Record(BaseModel):
+    """Frozen JSON without NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ClassReport(Record):
+    """The scores of one class; support is its number of images."""
+
+    name: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Scores(Record):
+    """How well predictions fit the labels of one split.
+
+    The accuracy carries its Wilson 95 % interval, the loss is in nats, the confusion matrix counts images
+    (row = true class, column = predicted class).
+    """
+
+    split: SplitName
+    total: int
+    correct: int
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    loss: float
+    macro_f1: float
+    ece: float
+    per_class: tuple[ClassReport, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(
+        cls, split: SplitName, probabilities_NK: Floats, labels_N: Integers, class_names: Sequence[str]
+    ) -> Self:
+        """Compute all scores of a split's probabilities (N, K) and labels (N,)."""
+        total, correct = len(labels_N), metrics.count_correct(probabilities_NK, labels_N)
+        low, high = wilson_interval(correct, total)
+        columns = metrics.class_scores(probabilities_NK, labels_N)
+        return cls(
+            split=split,
+            total=total,
+            correct=correct,
+            accuracy=correct / total,
+            accuracy_low=low,
+            accuracy_high=high,
+            loss=metrics.mean_loss(probabilities_NK, labels_N),
+            macro_f1=float(np.mean(columns.f1_K)),
+            ece=metrics.expected_calibration_error(probabilities_NK, labels_N),
+            per_class=tuple(
+                ClassReport(name=name, precision=precision, recall=recall, f1=f1, support=support)
+                for name, precision, recall, f1, support in zip(class_names, *columns, strict=True)
+            ),
+            confusion=metrics.confusion_matrix(probabilities_NK, labels_N).tolist(),
+        )
+
+
+class Speed(Record):
+    """Time and memory: latency of one raw image, throughput in batches of `batch_size` images.
+
+    `batch_size` is what fitted into memory after `halvings`, or the whole split where that is smaller.
+    """
+
+    latency_ms_p50: float
+    latency_ms_p95: float
+    latency_repeats: int
+    samples_per_s: float
+    throughput_repeats: int
+    batch_size: int
+    halvings: int
+    peak_memory_mib: float
+
+
+class Conditions(Record):
+    """On what it ran; without them the figures of Speed mean nothing."""
+
+    device: str
+    device_reason: str
+    threads: int
+    precision: str
+    precision_reason: str
+    torch_version: str
+
+
+class EvaluationReport(Scores, Speed, Conditions):
+    """An evaluation of one model on one split; `weights_bytes` is the size of its weights file."""
+
+    parameters: int
+    weights_bytes: int
+
+    def metrics(self) -> dict[str, float]:
+        """Return the figures under the names they have in MLflow."""
+        test = {
+            MetricNames.TEST_LOSS: self.loss,
+            MetricNames.TEST_ACCURACY: self.accuracy,
+            MetricNames.TEST_ACCURACY_PCT: 100 * self.accuracy,
+            MetricNames.TEST_ERROR_PCT: 100 * (self.total - self.correct) / self.total,
+            MetricNames.TEST_ACCURACY_LOW: self.accuracy_low,
+            MetricNames.TEST_ACCURACY_HIGH: self.accuracy_high,
+            MetricNames.TEST_MACRO_F1: self.macro_f1,
+            MetricNames.TEST_ECE: self.ece,
+            MetricNames.TEST_LATENCY_MS_P50: self.latency_ms_p50,
+            MetricNames.TEST_LATENCY_MS_P95: self.latency_ms_p95,
+            MetricNames.TEST_SAMPLES_PER_S: self.samples_per_s,
+            MetricNames.TEST_PEAK_MEMORY_MIB: self.peak_memory_mib,
+            MetricNames.MODEL_PARAMETERS: float(self.parameters),
+            MetricNames.MODEL_WEIGHTS_BYTES: float(self.weights_bytes),
+        }
+        return {name.on(self.split): value for name, value in test.items()}

@@ -1,0 +1,1 @@
+"""Recurrent encoders, one linear head on the last step, and the tutorials' toy runs."""

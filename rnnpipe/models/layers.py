@@ -1,0 +1,83 @@
+"""Encoders on torch's own recurrent layers; each returns the last layer's state after the last step.
+
+Shapes: B sequences, T steps, I inputs a step, H neurons, L layers, D directions (2 if bidirectional).
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnpipe.config import VariantConfig
+
+
+class Rnn(nn.Module):
+    """nn.RNN. Sources: dair.ai tutorial, ImageRNN (one layer); P. Loeber's tutorial (two)."""
+
+    def __init__(self, input_size: int, config: VariantConfig) -> None:
+        super().__init__()
+        self.output_size = _output_size(config)
+        self.layers = nn.RNN(input_size, nonlinearity=config.nonlinearity, **_layer_options(config))
+
+    def forward(self, x_BTI: Tensor) -> Tensor:
+        """Return the final state, of shape (B, D * H)."""
+        _, h_LBH = self.layers(x_BTI)
+        return _last_layer(h_LBH, self.layers.bidirectional)
+
+
+class Gru(nn.Module):
+    """nn.GRU. Source: P. Loeber's tutorial."""
+
+    def __init__(self, input_size: int, config: VariantConfig) -> None:
+        super().__init__()
+        self.output_size = _output_size(config)
+        self.layers = nn.GRU(input_size, **_layer_options(config))
+
+    def forward(self, x_BTI: Tensor) -> Tensor:
+        """Return the final state, of shape (B, D * H)."""
+        _, h_LBH = self.layers(x_BTI)
+        return _last_layer(h_LBH, self.layers.bidirectional)
+
+
+class Lstm(nn.Module):
+    """nn.LSTM. Source: P. Loeber's tutorial."""
+
+    def __init__(self, input_size: int, config: VariantConfig) -> None:
+        super().__init__()
+        self.output_size = _output_size(config)
+        self.layers = nn.LSTM(input_size, **_layer_options(config))
+
+    def forward(self, x_BTI: Tensor) -> Tensor:
+        """Return the final hidden state (not the cell state), of shape (B, D * H)."""
+        _, (h_LBH, _) = self.layers(x_BTI)
+        return _last_layer(h_LBH, self.layers.bidirectional)
+
+
+@contextmanager
+def export_of_layers() -> Iterator[None]:
+    """Wrap torch.export of these encoders: drops the one warning that torch has for its own layers.
+
+    While tracing, torch swaps the list in which its layers keep their weights and restores it afterwards;
+    the warning tells of that. Source: pytorch/pytorch pull request 163809.
+    """
+    with warnings.catch_warnings():
+        message = r"The tensor attributes self\.\S*_flat_weights\[0\], .* were assigned during export"
+        warnings.filterwarnings("ignore", message, UserWarning)
+        yield
+
+
+def _layer_options(config: VariantConfig) -> dict[str, Any]:
+    names = ("hidden_size", "num_layers", "bidirectional", "dropout")
+    return {name: getattr(config, name) for name in names} | {"batch_first": True}
+
+
+def _output_size(config: VariantConfig) -> int:
+    return config.hidden_size * (2 if config.bidirectional else 1)
+
+
+def _last_layer(h_LBH: Tensor, bidirectional: bool) -> Tensor:
+    """Return the last layer's final states, forward then backward: (L * D, B, H) -> (B, D * H)."""
+    return torch.cat([h_LBH[-2], h_LBH[-1]], dim=1) if bidirectional else h_LBH[-1]

@@ -1,0 +1,1 @@
+"""Processes that rnnpipe starts, supervises and never leaves behind."""

@@ -1,0 +1,124 @@
+"""A process that has imported torch, touched no device, and forks a job in milliseconds.
+
+Run with -m. It reads one JSON request a line from its standard input and answers on its standard output; when
+the input ends (its user is done, or dead) it stops every job and goes. Single-threaded: forking is safe.
+
+    {"job": "a1", "target": "module:function", "folder": "/..."}  →  {"job": "a1", "exit": 0}
+    {"job": "a1", "signal": 15}
+"""
+
+import importlib
+import json
+import os
+import selectors
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rnnpipe.catalogue import load_target
+from rnnpipe.errors import RnnpipeError
+from rnnpipe.files import write_json
+from rnnpipe.processes.lifetime import die_with_parent, stop_process
+
+ERROR_FILE = "log/error.json"
+OUTPUT_FILE = "log/output.txt"
+FAILED = 70  # the exit code of a job that raised; 128 + n is a job killed by signal n
+
+
+def run_job(target: str, folder: Path) -> int:
+    """Run target(folder) in a forked child, its output to a file; an error is left in log/error.json."""
+    (folder / "log").mkdir(parents=True, exist_ok=True)
+    output = os.open(folder / OUTPUT_FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    for descriptor in (1, 2):
+        os.dup2(output, descriptor)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    try:
+        load_target(target)(folder)
+        return 0
+    except RnnpipeError as error:
+        details = {"type": type(error).__name__, "message": error.message, "fix": error.fix}
+    except Exception as error:
+        traceback.print_exc()
+        details = {"type": "", "message": f"{type(error).__name__}: {error}", "fix": ""}
+    write_json(folder / ERROR_FILE, details)
+    return FAILED
+
+
+class ForkServer:
+    """The jobs of one user: forks them, waits for them, reports their ends."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[int, str] = {}
+
+    def handle(self, request: dict[str, Any]) -> None:
+        """Start a job or send one a signal."""
+        if "signal" in request:
+            for pid, job in self.jobs.items():
+                if job == request["job"]:
+                    os.kill(pid, request["signal"])
+            return
+        parent = os.getpid()
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            die_with_parent(parent)
+            code = FAILED
+            try:
+                code = run_job(request["target"], Path(request["folder"]))
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:
+                os._exit(code)
+        self.jobs[pid] = request["job"]
+
+    def reap(self) -> None:
+        """Report the jobs that have ended."""
+        for pid in list(self.jobs):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                code = os.waitstatus_to_exitcode(status)
+                answer = {"job": self.jobs.pop(pid), "exit": code if code >= 0 else 128 - code}
+                sys.stdout.write(f"{json.dumps(answer)}\n")
+                sys.stdout.flush()
+
+    def stop(self) -> None:
+        """Stop every job that is still there."""
+        for pid in self.jobs:
+            stop_process(psutil.Process(pid), patience_s=5)
+
+
+def serve() -> None:
+    """Serve requests until the input ends."""
+    server, selector = ForkServer(), selectors.DefaultSelector()
+    waker, alarm = os.pipe()
+    for descriptor in (waker, alarm):
+        os.set_blocking(descriptor, False)
+    signal.set_wakeup_fd(alarm)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    selector.register(0, selectors.EVENT_READ)
+    selector.register(waker, selectors.EVENT_READ)
+    pending = b""
+    while True:
+        for key, _ in selector.select():
+            content = os.read(key.fd, 65536)
+            if key.fd == waker:
+                server.reap()
+                continue
+            if not content:
+                server.stop()
+                return
+            *lines, pending = (pending + content).split(b"\n")
+            for line in lines:
+                server.handle(json.loads(line))
+
+
+if __name__ == "__main__":
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
+    serve()

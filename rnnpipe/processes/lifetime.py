@@ -1,0 +1,48 @@
+"""What ties a process to the one that needs it, on every platform that has these means."""
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+PR_SET_PDEATHSIG = 1
+BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel (Linux) to kill this process when its parent dies; call it first in a forked child."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the call
+        os._exit(1)
+
+
+def is_held(lock_file: Path) -> bool:
+    """Say whether a living process holds the OS lock on this file."""
+    lock = FileLock(lock_file, is_singleton=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+def stop_process(process: psutil.Process, patience_s: float = 10.0) -> None:
+    """Ask a process and its children to end, and kill what is left after `patience_s` seconds."""
+    try:
+        family = [*process.children(recursive=True), process]
+        process.terminate()
+    except psutil.NoSuchProcess:
+        return
+    _, alive = psutil.wait_procs(family, timeout=patience_s)
+    for survivor in alive:
+        try:
+            survivor.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(alive, timeout=5)

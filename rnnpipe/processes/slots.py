@@ -1,0 +1,53 @@
+"""OS locks that share out devices: one training a GPU, and no more on a CPU than it has cores for."""
+
+import logging
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from rnnpipe.errors import DeviceError
+
+POLL_S = 0.2
+
+logger = logging.getLogger(__name__)
+
+
+def locks_folder() -> Path:
+    """Return the machine's folder of device locks: RNNPIPE_LOCKS, else this user's in the temporary folder."""
+    folder = Path(os.environ.get("RNNPIPE_LOCKS") or f"{tempfile.gettempdir()}/rnnpipe-locks-{os.getuid()}")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise DeviceError(f"{folder} belongs to another user", "set RNNPIPE_LOCKS to a folder of your own")
+    return folder
+
+
+def cpu_slots(threads: int) -> int:
+    """Return how many trainings of `threads` threads the CPU has cores for, at least one."""
+    return max(1, len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0]) // threads)
+
+
+def acquire_slot(device: str, slots: int, holder: str) -> FileLock:
+    """Wait for one of a device's slots; return its lock, held until it is released or this process dies."""
+    folder, told = locks_folder(), False
+    name = device.replace(":", "-")
+    while True:
+        for number in range(slots):
+            path = folder / f"{name}-{number}.lock"
+            lock = FileLock(path)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            path.with_suffix(".holder").write_text(f"{holder} (process {os.getpid()})", encoding="utf-8")
+            return lock
+        if not told:
+            logger.info("%s waits for %s, held by %s", holder, device, ", ".join(_holders(folder, name)))
+            told = True
+        time.sleep(POLL_S)
+
+
+def _holders(folder: Path, name: str) -> list[str]:
+    return [path.read_text(encoding="utf-8") for path in sorted(folder.glob(f"{name}-*.holder"))]

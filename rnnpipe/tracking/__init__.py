@@ -1,0 +1,1 @@
+"""Runs, models and versions in MLflow: the only place that imports it."""

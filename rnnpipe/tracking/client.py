@@ -1,0 +1,153 @@
+"""The connection to MLflow: opened once under a lock, always with an explicit URI, no global state.
+
+MLflow is imported here first, after its telemetry is switched off; the other modules take it from here.
+"""
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from filelock import FileLock
+
+from rnnpipe.errors import TrackingError
+from rnnpipe.tracking.addresses import is_server, mask_credentials, sqlite_path
+
+DEFAULTS = {  # before the import, and only where the user has set nothing
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # MLflow's own 7 make a lost server cost minutes a call
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+for _name, _value in DEFAULTS.items():
+    os.environ.setdefault(_name, _value)
+
+import alembic.script  # noqa: E402
+import mlflow  # noqa: E402
+import mlflow.db  # noqa: E402
+import mlflow.entities  # noqa: E402
+import mlflow.exceptions  # noqa: E402
+import mlflow.store.db_migrations  # noqa: E402
+import sqlalchemy.exc  # noqa: E402
+
+__all__ = ["Tracking", "mlflow", "mlflow_errors", "open_tracking"]
+
+PROBE_TIMEOUT_S = 5.0
+LOCK_TIMEOUT_S = 120.0
+DEFAULT_EXPERIMENT_ID = "0"
+EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the pages open for chat agents
+MAX_MESSAGE_CHARACTERS = 300
+
+logger = logging.getLogger(__name__)
+for _name in ("alembic", "mlflow.store.db.utils"):  # a line for each migration of a new database
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """MLflow at one URI, and the experiment whose runs are meant."""
+
+    uri: str
+    experiment_id: str
+    client: mlflow.MlflowClient
+    lock_path: Path
+
+    def lock(self) -> FileLock:
+        """Return the OS lock of whoever finds or creates something in MLflow; any death frees it."""
+        return FileLock(self.lock_path, timeout=LOCK_TIMEOUT_S)
+
+
+@contextmanager
+def mlflow_errors(doing: str) -> Iterator[None]:
+    """Turn whatever MLflow and what lies below it raise into a TrackingError: "MLflow can't {doing}: ..."."""
+    try:
+        yield
+    except (
+        mlflow.exceptions.MlflowException, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error,
+        httpx.HTTPError, OSError,
+    ) as error:  # fmt: skip
+        text = mask_credentials(" ".join(str(error).split()))
+        reason = text[:MAX_MESSAGE_CHARACTERS] or type(error).__name__
+        raise TrackingError(
+            f"MLflow can't {doing}: {reason}",
+            "check that the tracking URI can be reached and written; what has been computed is kept, so the"
+            " same command goes on from here",
+        ) from error
+
+
+def open_tracking(uri: str, experiment: str | None, workspace: Path) -> Tracking:
+    """Open MLflow at a resolved URI; create what isn't there: database, experiment.
+
+    Any number of processes may open an empty workspace at once: they take turns under an OS lock. Without an
+    experiment's name (commands that read the registry) MLflow's default experiment stands in.
+    TrackingError if the server doesn't answer within seconds, or the experiment was deleted.
+    """
+    path = workspace / "mlflow.lock" if is_server(uri) else sqlite_path(uri).with_suffix(".lock")
+    with mlflow_errors(f"be opened at {mask_credentials(uri)}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path, timeout=LOCK_TIMEOUT_S):
+            client = _connect_server(uri) if is_server(uri) else _connect_database(uri)
+            client.search_registered_models(max_results=1)  # the registry has a store of its own to set up
+            folder = None if is_server(uri) else workspace.resolve() / "artifacts"
+            identifier = _experiment_id(client, experiment, folder) if experiment else DEFAULT_EXPERIMENT_ID
+    return Tracking(uri, identifier, client, path)
+
+
+def _connect_server(uri: str) -> mlflow.MlflowClient:
+    """Ask once, briefly, whether anything answers: MLflow's own client would go on trying."""
+    address = httpx.URL(uri).copy_with(username=None, password=None)  # httpx logs what it asks for
+    httpx.get(f"{address}/health", timeout=PROBE_TIMEOUT_S)
+    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _connect_database(uri: str) -> mlflow.MlflowClient:
+    """Let readers and writers work side by side (WAL); bring the tables of an older MLflow up to date."""
+    path = sqlite_path(uri)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        outdated = _is_outdated(connection)
+        if outdated:
+            copy = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+            logger.warning("%s comes from an older MLflow: its tables are changed, copy: %s", path, copy)
+            connection.execute("VACUUM INTO ?", (str(copy),))
+    if outdated:
+        mlflow.db.upgrade.main([uri], standalone_mode=False)
+    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _is_outdated(connection: sqlite3.Connection) -> bool:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    if "alembic_version" not in tables:
+        return False
+    revisions = {revision for (revision,) in connection.execute("SELECT version_num FROM alembic_version")}
+    scripts = alembic.script.ScriptDirectory(mlflow.store.db_migrations.__path__[0])
+    return not revisions & set(scripts.get_heads())
+
+
+def _experiment_id(client: mlflow.MlflowClient, name: str, folder: Path | None) -> str:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        location = (folder / name).as_uri() if folder else None
+        try:
+            return client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_KIND)
+        except mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        experiment = client.get_experiment_by_name(name)  # another machine was quicker
+    assert experiment is not None
+    if experiment.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"the MLflow experiment {name} was deleted",
+            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}` brings it back;"
+            " or name another one as tracking.experiment",
+        )
+    for key, value in EXPERIMENT_KIND.items():
+        if key not in experiment.tags:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
+    return str(experiment.experiment_id)

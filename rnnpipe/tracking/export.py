@@ -1,0 +1,217 @@
+"""The model that is registered: one graph from raw images to probabilities, without pickle.
+
+It is written as MLflow's `pt2` format with the model folder's files beside it, and read back in a clean
+process (no rnnpipe, no pickle) before anything is registered.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnnpipe.errors import RegistrationError
+from rnnpipe.evaluation.deploy import SPEC_FILE, WEIGHTS_FILE, Deploy, ModelSpec, load_model
+from rnnpipe.files import digest_of, sha256_file
+from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
+
+MODEL_FILES = (WEIGHTS_FILE, SPEC_FILE)
+MODEL_DIGEST_TAG = "rnnpipe.model_digest"
+CHECKED_BATCHES = (1, 2, 999)
+TOLERANCE = 1e-5
+LOAD_TIMEOUT_S = 600
+FIX = "the model isn't registered; train it again, and see `pip check` for torch and mlflow"
+
+READ_BACK = """
+import sys
+sys.modules["rnnpipe"] = None
+import mlflow.pyfunc
+import numpy
+model = mlflow.pyfunc.load_model(sys.argv[1])
+for batch in sys.argv[2:]:
+    images = numpy.load(f"images-{batch}.npy", allow_pickle=False)
+    numpy.save(f"probabilities-{batch}.npy", model.predict(images), allow_pickle=False)
+"""
+
+
+def model_digest(model_folder: Path) -> str:
+    """Return the SHA-256 (hex) over weights and spec of a model folder."""
+    return digest_of({name: sha256_file(model_folder / name) for name in MODEL_FILES})
+
+
+def log_deployed_model(
+    tracking: Tracking, run_id: str, model_folder: Path, *, step: int, tags: Mapping[str, str]
+) -> str:
+    """Store the model of a run in MLflow, named after its variant, and return its URI (models:/m-...).
+
+    `step` is the step of the run that its weights are from. The same model is stored once for a run, however
+    often this is called.
+    """
+    spec, network = load_model(model_folder)
+    deploy = Deploy(spec, network).eval()
+    digest = model_digest(model_folder)
+    with mlflow_errors("store the model"):
+        model = _find_or_create(tracking, run_id, spec.variant.label, {**tags, MODEL_DIGEST_TAG: digest})
+        if model.status != mlflow.entities.LoggedModelStatus.READY:
+            with tempfile.TemporaryDirectory() as folder:
+                target = Path(folder) / "model"
+                _save(deploy, model_folder, target, model)
+                tracking.client.log_model_artifacts(model.model_id, str(target))
+            _link_to_run(tracking, run_id, model.model_id, step)
+            tracking.client.finalize_logged_model(model.model_id, mlflow.entities.LoggedModelStatus.READY)
+    return str(model.model_uri)
+
+
+def check_round_trip(tracking_uri: str, model: str, model_folder: Path) -> float:
+    """Load a stored model (URI or path) the way a stranger would, and compare it with the model folder.
+
+    The stranger is a process of its own, without rnnpipe and with pickle forbidden. Returns the largest
+    difference of any probability at batch 1, 2 and 999; RegistrationError if it is above 1e-5.
+    """
+    spec, network = load_model(model_folder)
+    deploy = Deploy(spec, network).eval()
+    generator = np.random.default_rng(0)
+    difference = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        images = {
+            batch: generator.integers(0, 256, (batch, *spec.image_size)).astype(np.float32)
+            for batch in CHECKED_BATCHES
+        }
+        for batch, images_NHW in images.items():
+            np.save(folder / f"images-{batch}.npy", images_NHW, allow_pickle=False)
+        _read_back(tracking_uri, model, folder)
+        for batch, images_NHW in images.items():
+            with torch.inference_mode():
+                expected_NK = deploy(torch.from_numpy(images_NHW)).numpy()
+            found_NK = np.load(folder / f"probabilities-{batch}.npy", allow_pickle=False)
+            difference = max(difference, _difference(expected_NK, found_NK, batch))
+    return difference
+
+
+def _find_or_create(
+    tracking: Tracking, run_id: str, label: str, tags: Mapping[str, str]
+) -> "mlflow.entities.LoggedModel":
+    """Return the run's stored model with this digest; READY, or to be filled (again)."""
+    query = f"source_run_id = '{run_id}' AND tags.`{MODEL_DIGEST_TAG}` = '{tags[MODEL_DIGEST_TAG]}'"
+    with tracking.lock():
+        found = tracking.client.search_logged_models([tracking.experiment_id], query, max_results=1)
+        if found:
+            return found[0]
+        return tracking.client.create_logged_model(
+            tracking.experiment_id,
+            name=label.replace(".", "_"),  # MLflow refuses dots
+            source_run_id=run_id,
+            tags=dict(tags),
+            params=tracking.client.get_run(run_id).data.params,
+            model_type="classifier",
+        )
+
+
+def _save(deploy: Deploy, model_folder: Path, target: Path, model: "mlflow.entities.LoggedModel") -> None:
+    """Write the model as MLflow's pt2 format. The batch of two keeps the batch size free."""
+    spec = deploy.spec
+    height, width = spec.image_size
+    ramp_HW = np.linspace(0, 255, height * width, dtype=np.float32).reshape(height, width)
+    with _export_warnings_silenced():
+        mlflow.pytorch.save_model(
+            deploy,
+            target,
+            mlflow_model=mlflow.models.Model(
+                artifact_path=model.artifact_location,
+                run_id=model.source_run_id,
+                model_uuid=model.model_id,
+                model_id=model.model_id,
+            ),
+            serialization_format="pt2",
+            signature=_signature(spec),
+            input_example=np.stack([np.zeros_like(ramp_HW), ramp_HW]),
+            pip_requirements=_requirements(),
+            extra_files=[(model_folder.resolve() / name).as_uri() for name in MODEL_FILES],
+            metadata=spec.model_dump(mode="json"),
+        )
+
+
+def _signature(spec: ModelSpec) -> "mlflow.models.ModelSignature":
+    schema, tensor, float32 = mlflow.types.Schema, mlflow.types.TensorSpec, np.dtype(np.float32)
+    return mlflow.models.ModelSignature(
+        inputs=schema([tensor(float32, (-1, *spec.image_size))]),
+        outputs=schema([tensor(float32, (-1, len(spec.classes)))]),
+    )
+
+
+def _requirements() -> list[str]:
+    """Return the pinned packages the stored model needs; a build's local mark (+cpu) is in no index."""
+    versions = {"mlflow": mlflow.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    return [f"{name}=={version.partition('+')[0]}" for name, version in versions.items()]
+
+
+@contextmanager
+def _export_warnings_silenced() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # recurrent layers keep a list of their weights beside the weights; the graph has the weights
+        warnings.filterwarnings("ignore", r"The tensor attributes? self\.\S+\._flat_weights", UserWarning)
+        # of a class of MLflow's own, while mlflow.pyfunc is imported
+        warnings.filterwarnings("ignore", r".*Any type hint is inferred as AnyType", UserWarning)
+        yield
+
+
+def _link_to_run(tracking: Tracking, run_id: str, model_id: str, step: int) -> None:
+    """Make the model an output of its run, and give it the run's latest test metrics."""
+    client = tracking.client
+    run = client.get_run(run_id)
+    outputs = run.outputs.model_outputs if run.outputs else []
+    if model_id not in {output.model_id for output in outputs}:
+        client.log_outputs(run_id, [mlflow.entities.LoggedModelOutput(model_id, step)])
+    points = (client.get_metric_history(run_id, name)[-1] for name in run.data.metrics if name.startswith("test/"))
+    client.log_batch(
+        run_id,
+        metrics=[
+            mlflow.entities.Metric(p.key, p.value, p.timestamp, p.step, model_id=model_id, run_id=run_id)
+            for p in points
+        ],
+    )
+
+
+def _read_back(tracking_uri: str, model: str, folder: Path) -> None:
+    """Have a clean process write probabilities-N.npy for each images-N.npy in `folder`."""
+    environment = {
+        **os.environ,
+        "MLFLOW_TRACKING_URI": tracking_uri,
+        "MLFLOW_REGISTRY_URI": tracking_uri,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DEFAULT_PREDICTION_DEVICE": "cpu",
+    }
+    command = [sys.executable, "-I", "-c", READ_BACK, model, *map(str, CHECKED_BATCHES)]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, timeout=LOAD_TIMEOUT_S,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise RegistrationError(f"{model} didn't load within {LOAD_TIMEOUT_S} s", FIX) from None
+    if done.returncode:
+        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise RegistrationError(f"{model} can't be used without rnnpipe: {reason}", FIX)
+
+
+def _difference(expected_NK: NDArray[np.float32], found_NK: NDArray[np.float32], batch: int) -> float:
+    if found_NK.shape != expected_NK.shape:
+        raise RegistrationError(
+            f"at batch {batch} the stored model returns the shape {found_NK.shape}, not {expected_NK.shape}", FIX
+        )
+    difference = float(np.abs(found_NK - expected_NK).max())
+    if not difference <= TOLERANCE:
+        raise RegistrationError(
+            f"at batch {batch} the stored model's probabilities differ by {difference:.2g} from those of the"
+            f" trained one (allowed: {TOLERANCE:g})",
+            FIX,
+        )
+    return difference

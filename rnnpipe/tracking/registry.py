@@ -1,0 +1,241 @@
+"""Registered models: versions, and the aliases that say which one counts.
+
+`champion` is the one in use, `previous` the one before it, `challenger` one that waits. MLflow shows aliases
+reliably only at the registered model itself, so they are read there and nowhere else.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rnnpipe.errors import ConfigError, TrackingError
+from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
+from rnnpipe.tracking.export import MODEL_DIGEST_TAG, MODEL_FILES, model_digest
+
+Alias = Literal["champion", "challenger", "previous"]
+
+FINGERPRINT_TAG = "rnnpipe.fingerprint"
+MODEL_URI_TAG = "rnnpipe.model_uri"
+DECISION_TAG = "rnnpipe.decision"
+REASON_TAG = "rnnpipe.reason"
+DETAILS_TAG = "rnnpipe.decision_details"
+MODEL_VERSIONS_TAG = "mlflow.modelVersions"
+VERDICT_HEADING = "**Verdict:**"
+REFERENCE = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:@(?P<alias>[\w-]+)|/(?P<number>[1-9]\d*))?")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What becomes a version: a stored model (models:/m-...), its run, the run's fingerprint, and its record."""
+
+    model_uri: str
+    run_id: str
+    fingerprint: str
+    tags: Mapping[str, str]
+    description: str
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version of a registered model."""
+
+    name: str
+    number: int
+    run_id: str
+    model_uri: str
+    tags: Mapping[str, str]
+    description: str
+
+    @property
+    def uri(self) -> str:
+        """The version as MLflow's own tools take it: models:/NAME/NUMBER."""
+        return f"models:/{self.name}/{self.number}"
+
+
+def register(tracking: Tracking, model_name: str, candidate: Candidate) -> Version:
+    """Return the version of a candidate: registered now, or earlier under the same fingerprint."""
+    client = tracking.client
+    query = f"name = '{model_name}' and tags.`{FINGERPRINT_TAG}` = '{candidate.fingerprint}'"
+    with mlflow_errors(f"register a version of {model_name}"), tracking.lock():
+        model = client.get_logged_model(candidate.model_uri.removeprefix("models:/"))
+        found = client.search_model_versions(query, max_results=1)
+        if found:
+            version = found[0]
+        else:
+            if _find_model(tracking, model_name) is None:
+                client.create_registered_model(model_name)
+            version = client.create_model_version(
+                model_name,
+                model.artifact_location,  # models:/m-... would be looked up in the process' global MLflow
+                candidate.run_id,
+                {
+                    **candidate.tags,
+                    FINGERPRINT_TAG: candidate.fingerprint,
+                    MODEL_URI_TAG: model.model_uri,
+                    MODEL_DIGEST_TAG: model.tags[MODEL_DIGEST_TAG],
+                },
+                description=candidate.description,
+                await_creation_for=0,  # it is READY at once outside Databricks
+                model_id=model.model_id,
+            )
+        _link_to_model(tracking, model, version)
+    return _version(version)
+
+
+def find(tracking: Tracking, model_name: str, fingerprint: str) -> Version | None:
+    """Return the version with this fingerprint, if it is registered."""
+    query = f"name = '{model_name}' and tags.`{FINGERPRINT_TAG}` = '{fingerprint}'"
+    with mlflow_errors(f"search the versions of {model_name}"):
+        found = tracking.client.search_model_versions(query, max_results=1)
+    return _version(found[0]) if found else None
+
+
+def champion(tracking: Tracking, model_name: str) -> Version | None:
+    """Return the version in use, if there is one."""
+    return by_alias(tracking, model_name, "champion")
+
+
+def by_alias(tracking: Tracking, model_name: str, alias: Alias) -> Version | None:
+    """Return the version an alias names, if the model is there and has it."""
+    with mlflow_errors(f"read the aliases of {model_name}"):
+        model = _find_model(tracking, model_name)
+        number = model.aliases.get(alias) if model else None
+        return _version(tracking.client.get_model_version(model_name, number)) if number else None
+
+
+def set_challenger(tracking: Tracking, version: Version) -> None:
+    """Let `challenger` name this version."""
+    with mlflow_errors(f"make {version.uri} the challenger"):
+        tracking.client.set_registered_model_alias(version.name, "challenger", str(version.number))
+
+
+def promote(tracking: Tracking, version: Version) -> None:
+    """Make a version the champion, and the champion so far `previous`; killed anywhere, `champion` is whole.
+
+    A version that is the champion already stays so, and `previous` with it.
+    """
+    client, number = tracking.client, str(version.number)
+    with mlflow_errors(f"make {version.uri} the champion"), tracking.lock():
+        aliases = client.get_registered_model(version.name).aliases
+        old = aliases.get("champion")
+        if old is not None and str(old) != number:
+            client.set_registered_model_alias(version.name, "previous", str(old))
+        client.set_registered_model_alias(version.name, "champion", number)
+        if str(aliases.get("challenger")) == number:
+            client.delete_registered_model_alias(version.name, "challenger")
+
+
+def rollback(tracking: Tracking, model_name: str) -> Version:
+    """Make `previous` the champion again, and the champion `previous`; TrackingError if there is none."""
+    version = by_alias(tracking, model_name, "previous")
+    if version is None:
+        raise TrackingError(
+            f"{model_name} has no previous champion",
+            f"`rnnpipe promote models:/{model_name}/NUMBER` makes any version the champion",
+        )
+    promote(tracking, version)
+    return version
+
+
+def record_verdict(
+    tracking: Tracking, version: Version, decision: str, reason: str, details: Mapping[str, object]
+) -> None:
+    """Write onto a version what was decided about it, why, and on which figures (JSON values)."""
+    tags = {
+        DECISION_TAG: decision,
+        REASON_TAG: reason,
+        DETAILS_TAG: json.dumps(details, sort_keys=True, allow_nan=False),
+    }
+    client, number = tracking.client, str(version.number)
+    with mlflow_errors(f"record the verdict on {version.uri}"):
+        for key, value in tags.items():
+            client.set_model_version_tag(version.name, number, key, value)
+        text = client.get_model_version(version.name, number).description or ""
+        text = text.partition(VERDICT_HEADING)[0].rstrip()
+        client.update_model_version(
+            version.name, number, f"{text}\n\n{VERDICT_HEADING} {decision}: {reason}".strip()
+        )
+
+
+def resolve_model_uri(tracking: Tracking, text: str) -> Version:
+    """Return the version that models:/NAME@ALIAS, models:/NAME/NUMBER or NAME (its champion) means.
+
+    ConfigError for a text of another form, TrackingError if there is no such version.
+    """
+    match = REFERENCE.fullmatch(text)
+    if match is None:
+        raise ConfigError(f"{text} names no model", "write models:/NAME@champion, models:/NAME/3 or NAME")
+    name, alias, number = match["name"], match["alias"] or "champion", match["number"]
+    with mlflow_errors(f"find {text}"):
+        model = _find_model(tracking, name)
+        number = number or (model.aliases.get(alias) if model else None)
+        versions = tracking.client.search_model_versions(f"name = '{name}'") if model else []
+    for version in versions:
+        if str(version.version) == str(number):
+            return _version(version)
+    there = ", ".join(sorted((str(version.version) for version in versions), key=int))
+    aliases = ", ".join(f"@{alias}" for alias in sorted(model.aliases)) if model else ""
+    raise TrackingError(
+        f"there is no {text} in MLflow at this address",
+        f"{name} has the versions {there} and the aliases {aliases or '(none)'}"
+        if model
+        else "train and register one with `rnnpipe run`, or see the tracking URI",
+    )
+
+
+def download_model(tracking: Tracking, version: Version, destination: Path) -> Path:
+    """Fetch weights.safetensors and model.json of a version into a folder and return the folder.
+
+    TrackingError if they aren't the files that were registered.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    with mlflow_errors(f"fetch the files of {version.uri}"):
+        source = tracking.client.get_model_version_download_uri(version.name, str(version.number))
+        with tempfile.TemporaryDirectory(dir=destination) as folder:
+            for name in MODEL_FILES:
+                uri = f"{source}/extra_files/{name}"
+                path = mlflow.artifacts.download_artifacts(uri, dst_path=folder, tracking_uri=tracking.uri)
+                Path(path).replace(destination / name)
+    if model_digest(destination) != version.tags[MODEL_DIGEST_TAG]:
+        raise TrackingError(
+            f"the files of {version.uri} are not those that were registered",
+            "the artifact store is damaged: restore it, or train and register the model again",
+        )
+    return destination
+
+
+def _find_model(tracking: Tracking, name: str) -> "mlflow.entities.model_registry.RegisteredModel | None":
+    try:
+        return tracking.client.get_registered_model(name)
+    except mlflow.exceptions.MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+
+
+def _link_to_model(
+    tracking: Tracking,
+    model: "mlflow.entities.LoggedModel",
+    version: "mlflow.entities.model_registry.ModelVersion",
+) -> None:
+    """Let the page of the stored model name its version, as MLflow's own registration does."""
+    versions = json.loads(model.tags.get(MODEL_VERSIONS_TAG, "[]"))
+    entry = {"name": version.name, "version": version.version}
+    if entry not in versions:
+        text = json.dumps([*versions, entry])
+        tracking.client.set_logged_model_tags(model.model_id, {MODEL_VERSIONS_TAG: text})
+
+
+def _version(version: "mlflow.entities.model_registry.ModelVersion") -> Version:
+    return Version(
+        name=version.name,
+        number=int(version.version),
+        run_id=version.run_id or "",
+        model_uri=version.tags.get(MODEL_URI_TAG, ""),
+        tags=dict(version.tags),
+        description=version.description or "",
+    )

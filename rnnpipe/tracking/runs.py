@@ -1,0 +1,177 @@
+"""Runs found by their key: one logical run is one MLflow run, whatever was killed and started again."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
+
+RUN_KEY_TAG = "rnnpipe.run_key"
+OWNER_TAG = "rnnpipe.owner"
+CONTEXT_TAG = "mlflow.data.context"
+MAX_METRICS_PER_BATCH = 1000
+MAX_VALUES_PER_BATCH = 100
+MAX_PARAM_CHARACTERS = 6000
+MAX_TAG_CHARACTERS = 8000
+MAX_DIGEST_CHARACTERS = 36
+START_TOLERANCE_S = 10.0  # correcting the clock moves the start times of processes
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What a run is: its key (hex digest), its name in lists, flat params and tags, start in ms since 1970."""
+
+    key: str
+    name: str
+    params: Mapping[str, object]
+    tags: Mapping[str, object]
+    started_at_ms: int
+
+
+@dataclass(frozen=True)
+class MetricPoint:
+    """One value of a metric; the time in ms since 1970 comes from the journal, so a replay changes nothing."""
+
+    name: str
+    value: float
+    step: int
+    time_ms: int
+
+
+@dataclass(frozen=True)
+class DatasetUse:
+    """A dataset a run used: name, SHA-256 (hex), source (URL or description), context such as training."""
+
+    name: str
+    digest: str
+    source: str
+    context: str
+
+
+def start_run(tracking: Tracking, spec: RunSpec) -> str:
+    """Return the id of the run with this key, created if there is none, and running from here on.
+
+    A finished run is returned as it is. Of several processes one creates the run.
+    """
+    client = tracking.client
+    with mlflow_errors(f"start the run {spec.name}"), tracking.lock():
+        tags = {**spec.tags, RUN_KEY_TAG: spec.key, OWNER_TAG: _owner()}
+        run = find_run(tracking, spec.key)
+        if run is None:
+            first = {RUN_KEY_TAG: spec.key, OWNER_TAG: tags[OWNER_TAG]}
+            run = client.create_run(tracking.experiment_id, spec.started_at_ms, first, spec.name)
+        run_id = str(run.info.run_id)
+        if run.info.status == "FINISHED":
+            return run_id
+        if run.info.status != "RUNNING":
+            client.update_run(run_id, status="RUNNING")
+        _log_values(tracking, run_id, {n: v for n, v in spec.params.items() if n not in run.data.params}, tags)
+    return run_id
+
+
+def find_run(tracking: Tracking, key: str) -> "mlflow.entities.Run | None":
+    """Return the oldest run with this key that wasn't deleted."""
+    query = f"tags.`{RUN_KEY_TAG}` = '{key}'"
+    with mlflow_errors("search for a run"):
+        runs = tracking.client.search_runs(
+            [tracking.experiment_id], query, max_results=1, order_by=["attributes.start_time ASC"]
+        )
+    return runs[0] if runs else None
+
+
+def set_tags(tracking: Tracking, run_id: str, tags: Mapping[str, object]) -> None:
+    """Set tags of a run; values longer than MLflow takes are cut."""
+    with mlflow_errors("set the tags of a run"):
+        _log_values(tracking, run_id, {}, tags)
+
+
+def log_points(tracking: Tracking, run_id: str, points: Sequence[MetricPoint]) -> None:
+    """Write points of metrics; those that are there already stay as they are."""
+    metrics = [mlflow.entities.Metric(p.name, p.value, p.time_ms, p.step) for p in points]
+    with mlflow_errors("log metrics"):
+        for start in range(0, len(metrics), MAX_METRICS_PER_BATCH):
+            tracking.client.log_batch(run_id, metrics=metrics[start : start + MAX_METRICS_PER_BATCH])
+
+
+def log_dataset(tracking: Tracking, run_id: str, dataset: DatasetUse) -> None:
+    """Record a dataset the run used. MLflow keeps one context for each name and digest: the first."""
+    is_url = dataset.source.startswith(("http://", "https://"))
+    entity = mlflow.entities.Dataset(
+        name=dataset.name,
+        digest=dataset.digest[:MAX_DIGEST_CHARACTERS],
+        source_type="http" if is_url else "local",
+        source=json.dumps({"url" if is_url else "uri": dataset.source}),
+    )
+    context = mlflow.entities.InputTag(CONTEXT_TAG, dataset.context)
+    with mlflow_errors("log a dataset"):
+        tracking.client.log_inputs(run_id, [mlflow.entities.DatasetInput(entity, [context])])
+
+
+def log_artifact_files(tracking: Tracking, run_id: str, paths: Sequence[Path], folder: str) -> None:
+    """Copy files into a folder of the run's artifacts; "" is the top. A file of the same name is replaced."""
+    with mlflow_errors("store artifacts"):
+        for path in paths:
+            tracking.client.log_artifact(run_id, str(path), folder or None)
+
+
+def finish_run(tracking: Tracking, run_id: str, status: Status, ended_at_ms: int) -> None:
+    """Give a run its last status and its end in ms since 1970; nothing changes if it has that status."""
+    with mlflow_errors("finish a run"):
+        if tracking.client.get_run(run_id).info.status != status:
+            tracking.client.set_terminated(run_id, status, ended_at_ms)
+
+
+def close_ghosts(tracking: Tracking) -> list[str]:
+    """Mark as KILLED the runs that still count as running though their process is dead; return their names.
+
+    Only runs that rnnpipe started on this host are looked at.
+    """
+    closed = []
+    query = f"attributes.status = 'RUNNING' and tags.`{OWNER_TAG}` LIKE '{socket.gethostname()}/%'"
+    with mlflow_errors("close the runs of dead processes"), tracking.lock():
+        for run in tracking.client.search_runs([tracking.experiment_id], query, max_results=1000):
+            if not _is_alive(run.data.tags[OWNER_TAG]):
+                tracking.client.set_terminated(run.info.run_id, "KILLED", time.time_ns() // 1_000_000)
+                closed.append(str(run.info.run_name))
+    return closed
+
+
+def _log_values(tracking: Tracking, run_id: str, params: Mapping[str, object], tags: Mapping[str, object]) -> None:
+    all_params = [mlflow.entities.Param(n, str(v)[:MAX_PARAM_CHARACTERS]) for n, v in params.items()]
+    all_tags = [mlflow.entities.RunTag(n, str(v)[:MAX_TAG_CHARACTERS]) for n, v in tags.items()]
+    for start in range(0, max(len(all_params), len(all_tags)), MAX_VALUES_PER_BATCH):
+        part = slice(start, start + MAX_VALUES_PER_BATCH)
+        tracking.client.log_batch(run_id, params=all_params[part], tags=all_tags[part])
+
+
+def _owner() -> str:
+    """Return host/pid/boot id/start of this process."""
+    start_s = psutil.Process().create_time()
+    return f"{socket.gethostname()}/{os.getpid()}/{_boot_id()}/{start_s:.0f}"
+
+
+def _boot_id() -> str:
+    """Return what Linux calls this boot; elsewhere "", and a process' start time alone tells boots apart."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else ""
+
+
+def _is_alive(owner: str) -> bool:
+    _, pid, boot_id, start_s = owner.rsplit("/", 3)
+    if boot_id != _boot_id():
+        return False
+    try:
+        process = psutil.Process(int(pid))
+        same_start = abs(process.create_time() - float(start_s)) <= START_TOLERANCE_S
+        return same_start and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,55 @@
+"""The page on which a task's runs are compared, ranked, in one click; and the addresses of pages."""
+
+import json
+from collections.abc import Sequence
+from urllib.parse import quote
+
+from rnnpipe.evaluation.metrics import MetricNames
+from rnnpipe.tracking.client import Tracking, mlflow_errors
+
+VIEW_KEY = "rnnpipe-compare"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"  # internal to MLflow's pages: a browser test looks at it
+WORKFLOW = "workflowType=machine_learning"
+RANKED_BY = MetricNames.TEST_ACCURACY
+SHOWN_METRICS = (
+    MetricNames.TEST_ACCURACY, MetricNames.TEST_ACCURACY_LOW, MetricNames.TEST_ACCURACY_HIGH,
+    MetricNames.TEST_LOSS, MetricNames.TEST_MACRO_F1, MetricNames.TEST_LATENCY_MS_P50,
+    MetricNames.MODEL_PARAMETERS, MetricNames.TRAIN_WALL_S,
+)  # fmt: skip
+
+
+def save_comparison_view(tracking: Tracking, param_names: Sequence[str]) -> None:
+    """Save the experiment's comparison: best test accuracy first, columns for these params and the metrics."""
+    columns = [f"params.`{name}`" for name in param_names]
+    columns += [f"metrics.`{name}`" for name in SHOWN_METRICS]
+    state = {
+        "searchFilter": "",
+        "orderByKey": f"metrics.`{RANKED_BY}`",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "modelVersionFilter": "All Runs",
+        "datasetsFilter": [],
+        "selectedColumns": [*columns, "attributes.`Models`"],
+    }
+    with mlflow_errors("save the comparison view"):
+        tracking.client.set_experiment_tag(tracking.experiment_id, VIEW_TAG, json.dumps(state))
+
+
+def comparison_url(base_url: str, experiment_id: str) -> str:
+    """Return the address of the experiment's saved comparison; other filters in it would switch it off."""
+    return f"{_root(base_url)}/experiments/{experiment_id}/runs?viewStateShareKey={VIEW_KEY}&{WORKFLOW}"
+
+
+def run_url(base_url: str, experiment_id: str, run_id: str) -> str:
+    """Return the address of a run's page."""
+    return f"{_root(base_url)}/experiments/{experiment_id}/runs/{run_id}?{WORKFLOW}"
+
+
+def model_version_url(base_url: str, model_name: str, number: int) -> str:
+    """Return the address of a model version's page."""
+    return f"{_root(base_url)}/models/{quote(model_name, safe='')}/versions/{number}?{WORKFLOW}"
+
+
+def _root(base_url: str) -> str:
+    return f"{base_url.rstrip('/')}/#"

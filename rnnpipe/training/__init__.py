@@ -1,0 +1,1 @@
+"""Training: sequences and a variant's config in, weights and a journal out."""

@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from rnnpipe.config import EvaluationConfig, ExecutionConfig
+from rnnpipe.errors import DataError, DeviceError
+from rnnpipe.evaluation.deploy import build_network, load_model, save_model
+from rnnpipe.evaluation.evaluate import build_evaluation, evaluation_recipe
+from rnnpipe.evaluation.predict import predict
+from rnnpipe.evaluation.report import EvaluationReport
+from rnnpipe.files import canonical_json, sha256_tree
+from rnnpipe.references import StageRef
+
+SEQUENCES = StageRef(stage="sequences", key="k" * 64, digest="s" * 64, facts={})
+
+
+@pytest.fixture
+def model_folder(make_spec, tmp_path):
+    spec = make_spec()
+    save_model(tmp_path / "model", spec, build_network(spec, seed=3))
+    return tmp_path / "model"
+
+
+def test_an_evaluation_writes_report_predictions_and_figures(model_folder, sequences_folder, config, tmp_path):
+    folder = tmp_path / "evaluation"
+    facts = build_evaluation(model_folder, sequences_folder, config, folder)
+    report = EvaluationReport.model_validate_json((folder / "report.json").read_text())
+    predictions = safetensors.numpy.load_file(folder / "predictions.safetensors")
+    labels_N = np.load(sequences_folder / "test_y.npy")
+    np.testing.assert_array_equal(predictions["labels"], labels_N)
+    assert predictions["probabilities"].dtype == np.float32 and predictions["labels"].dtype == np.int64
+    spec, network = load_model(model_folder)
+    x_NTI = torch.from_numpy(np.load(sequences_folder / "test_x.npy"))
+    expected_NK = predict(network, x_NTI, spec, torch.device("cpu"), 32).probabilities_NK.numpy()
+    np.testing.assert_array_equal(predictions["probabilities"], expected_NK)
+    assert (report.total, report.correct) == (70, int((expected_NK.argmax(1) == labels_N).sum()))
+    assert (report.split, report.batch_size, report.halvings, report.threads) == ("test", 32, 0, 1)
+    assert report.parameters == sum(parameter.numel() for parameter in network.parameters())
+    assert report.weights_bytes == (model_folder / "weights.safetensors").stat().st_size
+    assert report.device.startswith("cpu") and report.device_reason and report.precision == "fp32"
+    assert 0 < report.latency_ms_p50 <= report.latency_ms_p95 and report.samples_per_s > 0
+    assert report.peak_memory_mib > 10
+    assert sorted(path.name for path in (folder / "figures").iterdir()) == [
+        "confusion_matrix.png",
+        "per_class.png",
+    ]
+    assert facts["accuracy"] == report.accuracy and facts["latency_ms_p50"] == report.latency_ms_p50
+    assert len(canonical_json(facts)) < 1500
+
+
+def test_scores_and_predictions_do_not_depend_on_the_run(model_folder, sequences_folder, config, tmp_path):
+    for name in ("first", "second"):
+        build_evaluation(model_folder, sequences_folder, config, tmp_path / name)
+    assert sha256_tree(tmp_path / "first", "**/*.png") == sha256_tree(tmp_path / "second", "**/*.png")
+    names = ("first/predictions.safetensors", "second/predictions.safetensors")
+    assert len({(tmp_path / name).read_bytes() for name in names}) == 1
+
+
+def test_a_split_without_images_says_what_to_set(model_folder, sequences_folder, config, tmp_path):
+    with pytest.raises(DataError, match="no validation images") as caught:
+        build_evaluation(model_folder, sequences_folder, config, tmp_path / "evaluation", split="validation")
+    assert "validation_fraction" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("shape", "highest_label", "words"),
+    [((4, 16), 2, "4 steps, 16 features and 3 classes"), ((8, 8), 3, "8 steps, 8 features and 4 classes")],
+)
+def test_sequences_the_model_was_not_made_for_are_refused(shape, highest_label, words, model_folder, config):
+    folder = model_folder.parent
+    np.save(folder / "test_x.npy", np.zeros((4, *shape), np.uint8))
+    np.save(folder / "test_y.npy", np.array([0, 1, 2, highest_label]))
+    with pytest.raises(DataError, match=words):
+        build_evaluation(model_folder, folder, config, folder / "evaluation")
+
+
+def test_a_net_whose_outputs_are_not_finite_is_refused(make_spec, sequences_folder, config, tmp_path):
+    spec = make_spec()
+    network = build_network(spec, seed=3)
+    torch.nn.init.constant_(network.head.bias, float("nan"))
+    save_model(tmp_path / "model", spec, network)
+    with pytest.raises(DataError, match="not finite"):
+        build_evaluation(tmp_path / "model", sequences_folder, config, tmp_path / "evaluation")
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_a_device_that_is_not_there_is_refused(model_folder, sequences_folder, config, tmp_path):
+    absent = config.model_copy(update={"execution": ExecutionConfig(device="cuda:99")})
+    with pytest.raises(DeviceError, match="cuda:99"):
+        build_evaluation(model_folder, sequences_folder, absent, tmp_path / "evaluation")
+
+
+def test_the_recipe_is_json_and_changes_with_what_matters():
+    evaluation, execution = EvaluationConfig(), ExecutionConfig()
+    base = evaluation_recipe("m", SEQUENCES, evaluation, execution)
+    assert base.stage == "evaluations" and json.loads(canonical_json(base.inputs)) == base.inputs
+    others = [
+        evaluation_recipe("n", SEQUENCES, evaluation, execution),
+        evaluation_recipe("m", SEQUENCES.model_copy(update={"digest": "t" * 64}), evaluation, execution),
+        evaluation_recipe("m", SEQUENCES, EvaluationConfig(batch_size=5), execution),
+        evaluation_recipe("m", SEQUENCES, evaluation, ExecutionConfig(threads=2)),
+        evaluation_recipe("m", SEQUENCES, evaluation, execution, split="validation"),
+    ]
+    assert len({recipe.key for recipe in (base, *others)}) == 6
+    elsewhere = ExecutionConfig(parallel=4, timeout_s=60)
+    assert evaluation_recipe("m", SEQUENCES, evaluation, elsewhere).key == base.key

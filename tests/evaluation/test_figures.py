@@ -1,0 +1,82 @@
+import struct
+
+import pytest
+
+from rnnpipe.catalogue import VARIANTS
+from rnnpipe.evaluation import figures
+from rnnpipe.evaluation.leaderboard import LeaderboardRow, TrainingSummary
+
+HISTORY = [
+    {
+        "epoch": epoch,
+        "train_loss": 2 / epoch,
+        "validation_loss": 2.1 / epoch,
+        "validation_accuracy": 1 - 0.9 / epoch,
+    }
+    for epoch in (1, 2, 3)
+]
+
+
+def image_size(content: bytes) -> tuple[int, int]:
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    return struct.unpack(">II", content[16:24])
+
+
+def save_twice(draw, folder) -> bytes:
+    contents = []
+    for name in ("first.png", "second.png"):
+        figures.save_figure(draw(), folder / name)
+        contents.append((folder / name).read_bytes())
+    assert contents[0] == contents[1]
+    assert min(image_size(contents[0])) > 200
+    assert b"tEXt" not in contents[0] and b"tIME" not in contents[0]
+    return contents[0]
+
+
+@pytest.mark.parametrize("draw", [figures.confusion_matrix, figures.per_class_bars])
+@pytest.mark.parametrize(
+    "names",
+    [("no", "yes"), ("costs $5_", "a^b$", "字", "x" * 200), tuple(f"class {number}" for number in range(65))],
+    ids=["two", "odd names", "many"],
+)
+def test_reports_are_drawn_with_equal_bytes(draw, names, make_report, tmp_path):
+    save_twice(lambda: draw(make_report(names)), tmp_path)
+
+
+def test_a_class_without_test_images_is_drawn_with_the_widest_interval(make_report, tmp_path):
+    report = make_report(("a", "b", "c"), total=2)
+    assert 0 in [scores.support for scores in report.per_class]
+    save_twice(lambda: figures.per_class_bars(report), tmp_path)
+
+
+def test_learning_curves_have_a_line_a_label(tmp_path):
+    histories = dict.fromkeys(VARIANTS, HISTORY)
+    save_twice(lambda: figures.learning_curves(histories), tmp_path)
+    loss_axes, accuracy_axes = figures.learning_curves(histories).axes
+    assert [line.get_label() for line in accuracy_axes.lines] == list(VARIANTS)
+    assert list(loss_axes.lines[0].get_ydata()) == [epoch["validation_loss"] for epoch in HISTORY]
+    assert list(loss_axes.lines[1].get_ydata()) == [epoch["train_loss"] for epoch in HISTORY]
+
+
+def test_learning_curves_without_validation_images_show_the_training_loss(tmp_path):
+    history = [{"epoch": 1, "train_loss": 2.0, "validation_loss": None}, {"epoch": 2, "train_loss": 1.0}]
+    save_twice(lambda: figures.learning_curves({"gru": history}), tmp_path)
+    (axes,) = figures.learning_curves({"gru": history}).axes
+    assert list(axes.lines[0].get_ydata()) == [2.0, 1.0]
+
+
+def test_the_leaderboard_shows_every_row_with_its_interval(make_report, tmp_path):
+    rows = [
+        LeaderboardRow.of(
+            TrainingSummary(
+                label=label, variant=label, seed=0, validation_accuracy=None, validation_loss=None,
+                train_wall_s=1.0, train_samples_per_s=1.0,
+            ),
+            make_report(),
+        )
+        for label in VARIANTS
+    ]  # fmt: skip
+    save_twice(lambda: figures.leaderboard_bars(rows), tmp_path)
+    (axes,) = figures.leaderboard_bars(rows).axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == [row.name for row in rows]
+    assert axes.get_xlim()[0] <= rows[0].accuracy_low and rows[0].accuracy_high <= axes.get_xlim()[1]
