@@ -25,6 +25,7 @@ class Judgement:
     candidate: Candidate
     version: Version
     verdict: Verdict
+    champion: str
 
 
 def judge_and_promote(
@@ -48,7 +49,8 @@ def judge_and_promote(
     except TrackingError as error:
         session.tracking_problem = str(error)
         return None
-    return Judgement(candidate, version, verdict)
+    champion = registry.champion(session.tracking(config), config.model_name)
+    return Judgement(candidate, version, verdict, champion.uri if champion else "")
 
 
 def _register(session: Session, config: PipelineConfig, candidate: Candidate, chosen: Trained) -> Version:

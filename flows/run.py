@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from flows.environment import set_defaults
+from flows.progress import Progress
 from flows.server import prefect_server
 from rnnpipe.errors import ServiceError
 from rnnpipe.store import workspace_root
@@ -14,7 +15,7 @@ from rnnpipe.store import workspace_root
 DRAIN_TIMEOUT_S = 60.0
 
 
-def run_flow(target: str, **parameters: Any) -> Any:
+def run_flow(target: str, progress: Progress, **parameters: Any) -> Any:
     """Run the flow that "module:function" names and return its result, once the server knows all task states.
 
     With PREFECT_API_URL that server is used, else one of the workspace that is started and stopped as needed.
@@ -24,8 +25,9 @@ def run_flow(target: str, **parameters: Any) -> Any:
     set_defaults(workspace)
     module, _, name = target.partition(":")
     with prefect_server(workspace, while_starting=lambda: importlib.import_module(module)):
-        from flows.session import submitted
+        from flows.session import show_progress_on, submitted
 
+        show_progress_on(progress)
         try:
             return getattr(importlib.import_module(module), name)(**parameters)
         finally:

@@ -64,8 +64,7 @@ def start_server(workspace: Path) -> str:
     folder = service_folder(workspace)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "start.lock"):
-        url = running_url(workspace) or _start(workspace, folder)
-        return url
+        return running_url(workspace) or _start(workspace, folder)
 
 
 def ui_url(api_url: str) -> str:
@@ -79,12 +78,27 @@ def running_url(workspace: Path) -> str | None:
     return str(read_json(folder / ADDRESS_FILE)["url"]) if is_running(folder) else None
 
 
-def stop_server(workspace: Path) -> bool:
-    """Let the kept server end as soon as no run uses it; False if none was kept."""
+def keep_server(workspace: Path) -> str:
+    """Start the workspace's server, keep it when this process ends, and return its API URL."""
     folder = service_folder(workspace)
-    kept = (folder / KEEP).exists()
+    with using(folder):
+        url = start_server(workspace)
+        wait_until_healthy(workspace, url)
+        (folder / KEEP).touch()
+    return url
+
+
+def stop_server(workspace: Path) -> str:
+    """Stop keeping the workspace's server and wait until it is gone; return what happened, in words."""
+    folder = service_folder(workspace)
     (folder / KEEP).unlink(missing_ok=True)
-    return kept
+    if keeper_of(folder) is None:
+        return "no Prefect server of this workspace is running"
+    if is_wanted(folder):
+        return "a run uses the Prefect server; it stops when that ends"
+    if not wait_until_stopped(folder):
+        raise ServiceError("the Prefect server doesn't stop", f"see {folder / 'output.log'}")
+    return "the Prefect server is stopped"
 
 
 def _start(workspace: Path, folder: Path) -> str:

@@ -42,6 +42,7 @@ class Session:
         self.launcher = Launcher(PRELOADED)
         self.failures: list[tuple[str, BaseException]] = []
         self.tracking_problem = ""
+        self.conditions = ""
         self._tracking: Tracking | None = None
         self._tracking_error: TrackingError | None = None
         self._lock = threading.Lock()

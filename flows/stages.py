@@ -124,6 +124,10 @@ def compare(session: Session, config: PipelineConfig, trained: list[Trained]) ->
             train_wall_s=facts["wall_s"],
             train_samples_per_s=facts["samples_per_s"],
         )
+        session.conditions = (
+            f"{facts['device']}, {facts['threads']} thread(s), {facts['precision']}, torch {facts['torch']};"
+            f" latency: median of {config.evaluation.latency_repeats} single images"
+        )
         rows.append(LeaderboardRow.of(summary, report_of(session, each.evaluation)))
     return Leaderboard.of(rows)
 

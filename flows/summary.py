@@ -43,6 +43,8 @@ class RunSummary(BaseModel):
     verdict: Verdict | None = None
     model_name: str = ""
     model_uri: str = ""
+    champion: str = ""
+    conditions: str = ""
     tracking_uri: str = ""
     experiment_id: str = ""
     tracking_problem: str = ""
@@ -63,6 +65,8 @@ def summarize(
         verdict=judgement.verdict if judgement else None,
         model_name=config.model_name,
         model_uri=judgement.version.uri if judgement else "",
+        champion=judgement.champion if judgement else "",
+        conditions=session.conditions,
         tracking_uri=tracking.uri if tracking else "",
         experiment_id=tracking.experiment_id if tracking else "",
         tracking_problem=session.tracking_problem,

@@ -1,6 +1,5 @@
 """The command line. Commands import what they need when they run, so that --help is instant."""
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -8,46 +7,54 @@ from collections.abc import Sequence
 import click
 
 from rnnpipe import __version__
+from rnnpipe.cli.check import datasets, validate, variants
+from rnnpipe.cli.predict import predict
+from rnnpipe.cli.run import demos, run
+from rnnpipe.cli.services import down, ui, up
 from rnnpipe.errors import RnnpipeError
 
-COMMANDS = {
-    "run": "rnnpipe.cli.run:run",
-    "validate": "rnnpipe.cli.check:validate",
-    "variants": "rnnpipe.cli.check:variants",
-    "datasets": "rnnpipe.cli.check:datasets",
-    "demos": "rnnpipe.cli.run:demos",
-    "predict": "rnnpipe.cli.predict:predict",
-    "ui": "rnnpipe.cli.services:ui",
-    "up": "rnnpipe.cli.services:up",
-    "down": "rnnpipe.cli.services:down",
-}
-SUMMARIES = {
-    "run": "Run the pipeline that a config describes.",
-    "validate": "Check configs; lists every mistake at once.",
-    "variants": "List the recurrent nets.",
-    "datasets": "List the datasets and the sequence transforms.",
-    "demos": "Run the tutorials' toy demos, tracked, with the parity check.",
-    "predict": "Classify images with a registered model.",
-    "ui": "Open the MLflow and Prefect pages on this machine.",
-    "up": "Start the workspace's Prefect server and keep it.",
-    "down": "Stop the workspace's Prefect server.",
-}
 INTERRUPTED = 130
+EPILOG = """Exit codes: 0 done, 1 unexpected, 2 config or arguments, 3 data, 4 training, 5 MLflow, 6 Prefect,
+7 device, 130 interrupted. --debug, anywhere, shows the traceback of an error."""
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is used."""
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="rnnpipe")
+def cli() -> None:
+    """Recurrent nets as tracked, repeatable, scheduled pipeline tasks.
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order people meet them."""
-        return list(COMMANDS)
+    Everything is kept in the workspace: .rnnpipe in this folder, or where RNNPIPE_HOME says.
+    """
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command; for the list of commands only its summary is needed."""
-        if cmd_name not in COMMANDS:
-            return None
-        if not ctx.protected_args if hasattr(ctx, "protected_args") else False:
-            return click.Command(cmd_name, help=SUMMARIES[cmd_name])
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
+
+for command in (run, validate, variants, datasets, demos, predict, ui, up, down):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code; errors are told in words."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given or bool(os.environ.get("RNNPIPE_DEBUG"))
+    given = [argument for argument in given if argument != "--debug"]
+    try:
+        code = cli.main(given, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted; what was finished is kept, and the same command goes on from there", err=True)
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except RnnpipeError as error:
+        if debug:
+            raise
+        click.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        click.secho(f"unexpected error: {type(error).__name__}: {error}", fg="red", err=True)
+        click.echo("  fix: run it again with --debug for the traceback, and report it", err=True)
+        sys.exit(1)

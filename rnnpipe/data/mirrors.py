@@ -69,10 +69,13 @@ class _Search:
     scratch: Path
     limits: Limits
     faults: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
     def on_mirrors(self, file: SourceFile, mirrors: Sequence[str]) -> bool:
         """Tell whether the file is there now: already, or from the first mirror that has it right."""
-        return _is_verified(self.folder, file) or any(self._on_mirror(file, mirror) for mirror in mirrors)
+        # A mirror that hung or was wrong once is asked last from then on.
+        ordered = sorted(mirrors, key=self.failed.count)
+        return _is_verified(self.folder, file) or any(self._on_mirror(file, mirror) for mirror in ordered)
 
     def in_bundle(self, files: Sequence[SourceFile], url: str) -> bool:
         """Tell whether the files are there now, the missing ones from one zip file."""
@@ -94,7 +97,10 @@ class _Search:
             download(url, archive, self.limits)
             _unpack(archive, file, self.folder)
 
-        return self._try(url, attempt)
+        if self._try(url, attempt):
+            return True
+        self.failed.append(mirror)
+        return False
 
     def _try(self, url: str, attempt: Callable[[], None]) -> bool:
         shown = mask_credentials(url)

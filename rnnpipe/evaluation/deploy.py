@@ -1,6 +1,6 @@
 """A trained net as files and as one graph from raw images to class probabilities."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rnnpipe.config import SequenceConfig, VariantConfig
 from rnnpipe.config.sections import Pixels
+from rnnpipe.data.folder import decode_image
 from rnnpipe.data.sequences import build_transform
 from rnnpipe.errors import ConfigError, DataError
 from rnnpipe.files import read_json, write_bytes, write_json
@@ -81,6 +82,20 @@ def save_model(folder: Path, spec: ModelSpec, network: nn.Module) -> None:
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
     write_bytes(folder / WEIGHTS_FILE, safetensors.torch.save(tensors))
     write_json(folder / SPEC_FILE, spec.model_dump(mode="json"))
+
+
+def classify_files(
+    model_folder: Path, paths: Sequence[Path], *, invert: bool = False
+) -> Iterator[tuple[Path, dict[str, float]]]:
+    """Yield each image file with its probability by class name; DataError names a file that can't be read."""
+    spec, network = load_model(model_folder)
+    deploy = Deploy(spec, network)
+    for path in paths:
+        image_HW = torch.from_numpy(decode_image(path, spec.image_size)).to(torch.float32)
+        image_1HW = (255 - image_HW if invert else image_HW).unsqueeze(0)
+        with torch.inference_mode():
+            probabilities_K = deploy(image_1HW)[0].tolist()
+        yield path, dict(zip(spec.classes, probabilities_K, strict=True))
 
 
 def load_model(folder: Path) -> tuple[ModelSpec, SequenceClassifier]:

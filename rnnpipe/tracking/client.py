@@ -70,7 +70,7 @@ def mlflow_errors(doing: str) -> Iterator[None]:
         yield
     except (
         mlflow.exceptions.MlflowException, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error,
-        httpx.HTTPError, OSError,
+        httpx.HTTPError, httpx.InvalidURL, OSError,
     ) as error:  # fmt: skip
         text = mask_credentials(" ".join(str(error).split()))
         reason = text[:MAX_MESSAGE_CHARACTERS] or type(error).__name__

@@ -41,6 +41,11 @@ def comparison_url(base_url: str, experiment_id: str) -> str:
     return f"{_root(base_url)}/experiments/{experiment_id}/runs?viewStateShareKey={VIEW_KEY}&{WORKFLOW}"
 
 
+def experiments_url(base_url: str) -> str:
+    """Return the address of the list of experiments."""
+    return f"{_root(base_url)}/experiments?{WORKFLOW}"
+
+
 def run_url(base_url: str, experiment_id: str, run_id: str) -> str:
     """Return the address of a run's page."""
     return f"{_root(base_url)}/experiments/{experiment_id}/runs/{run_id}?{WORKFLOW}"

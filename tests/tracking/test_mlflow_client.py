@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:D
 
 def test_four_processes_bootstrap_an_empty_folder_and_share_one_run(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tracking_workers"])
+    context.set_forkserver_preload(["rnnpipe.tracking.runs"])
     answers = [tmp_path / f"answer-{number}" for number in range(4)]
     workers = [
         context.Process(target=start_in_workspace, args=(tmp_path / "new", "ab", answer)) for answer in answers
@@ -86,6 +86,11 @@ def test_server_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - before < 10
     assert "secret" not in str(caught.value)
     assert caught.value.fix
+
+
+def test_address_that_is_none_is_a_tracking_error(tmp_path: Path) -> None:
+    with pytest.raises(TrackingError, match="fix: "):
+        open_tracking("http://localhost:port", "digits-rows", tmp_path)
 
 
 def test_damaged_database_is_a_tracking_error(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 import json
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import mlflow
@@ -44,12 +46,29 @@ def aliases(tracking: Tracking, name: str) -> dict[str, int]:
     return {alias: version.number for alias, version in found.items() if version}
 
 
+@pytest.fixture(scope="module")
+def checks(
+    tracking: Tracking, stored: dict[str, tuple[str, str, Path]], make_model: MakeModel
+) -> Iterator[dict[str, Future[float]]]:
+    """Round trips side by side: each spends its time importing."""
+    cases = {variant: (stored[variant][1], stored[variant][2]) for variant in stored}
+    cases["other weights"] = (stored["basic"][1], make_model("basic", 2))
+    with ThreadPoolExecutor() as pool:
+        yield {name: pool.submit(check_round_trip, tracking.uri, *case) for name, case in cases.items()}
+
+
 @pytest.mark.parametrize("variant", ["gru", "basic"])
-def test_a_stranger_gets_the_same_probabilities(
-    tracking: Tracking, stored: dict[str, tuple[str, str, Path]], variant: str
-) -> None:
-    run_id, uri, folder = stored[variant]
-    assert check_round_trip(tracking.uri, uri, folder) <= 1e-5
+def test_a_stranger_gets_the_same_probabilities(checks: dict[str, Future[float]], variant: str) -> None:
+    assert checks[variant].result() <= 1e-5
+
+
+def test_other_weights_are_found_out(checks: dict[str, Future[float]]) -> None:
+    with pytest.raises(RegistrationError, match="probabilities differ by 0"):
+        checks["other weights"].result()
+
+
+def test_a_model_is_stored_once_for_its_run(tracking: Tracking, stored: dict[str, tuple[str, str, Path]]) -> None:
+    run_id, uri, folder = stored["gru"]
     assert log_deployed_model(tracking, run_id, folder, step=3, tags={}) == uri
     run = tracking.client.get_run(run_id)
     assert [(output.model_id, output.step) for output in run.outputs.model_outputs] == [(uri.split("/")[-1], 3)]
@@ -73,14 +92,6 @@ def test_the_stored_model_describes_itself(
     assert {line.partition("==")[0] for line in requirements} == {"mlflow", "torch", "numpy"}
     assert not any("+" in line for line in requirements)
     assert not any(file.suffix in {".pkl", ".pth"} for file in Path(path).rglob("*"))
-
-
-def test_other_weights_are_found_out(
-    tracking: Tracking, stored: dict[str, tuple[str, str, Path]], make_model: MakeModel
-) -> None:
-    _, uri, _ = stored["basic"]
-    with pytest.raises(RegistrationError, match="probabilities differ by 0"):
-        check_round_trip(tracking.uri, uri, make_model("basic", 2))
 
 
 def test_a_model_that_does_not_load_is_refused(tracking: Tracking, tmp_path: Path, make_model: MakeModel) -> None:

@@ -83,7 +83,7 @@ def test_datasets_and_files_stand_in_the_run_once(tracking: Tracking, tmp_path: 
 
 def test_runs_of_dead_processes_are_closed_and_no_others(tracking: Tracking, tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tracking_workers"])
+    context.set_forkserver_preload(["rnnpipe.tracking.runs"])
     workspace, answer = tracking.lock_path.parent, tmp_path / "answer"
     worker = context.Process(target=start_and_hang, args=(workspace, "dead", answer))
     worker.start()

@@ -1,0 +1,41 @@
+# `make` lists what there is. Everything runs from .venv, which is made from constraints.txt at first use.
+PYTHON ?= python3
+BIN := .venv/bin
+CONFIG ?= configs/quickstart.yaml
+INSTALLED := .venv/installed
+
+.DEFAULT_GOAL := help
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(INSTALLED) ## Run the main job (CONFIG=configs/quickstart.yaml)
+	$(BIN)/rnnpipe run $(CONFIG)
+
+test: $(INSTALLED) ## Run the tests
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## Lint, format, types, layers, configs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/rnnpipe validate configs/*.yaml
+
+bench: $(INSTALLED) ## Measure training speed against the plain tutorial loop
+	$(BIN)/python -m benchmarks.training
+
+ui: $(INSTALLED) ## Open the MLflow and Prefect pages on this machine
+	$(BIN)/rnnpipe ui
+
+clean: ## Remove the environment and what tools left; the workspace .rnnpipe stays
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("rnnpipe needs Python 3.11 or newer; try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(INSTALLED)
+
+.PHONY: help run test check bench ui clean

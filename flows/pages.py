@@ -1,0 +1,59 @@
+"""`rnnpipe ui`: the MLflow page and the Prefect page, served until nobody looks any more."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from flows.environment import set_defaults
+from flows.server import prefect_server, ui_url
+from rnnpipe.errors import ServiceError
+from rnnpipe.processes.service import start_keeper, using, wait_until_stopped
+from rnnpipe.store import workspace_root
+from rnnpipe.tracking.client import open_tracking
+from rnnpipe.tracking.page import HOST, page_command
+from rnnpipe.tracking.views import experiments_url
+
+START_TIMEOUT_S = 60.0
+
+
+def serve_pages(port: int, tell: Callable[[str], None]) -> None:
+    """Serve both pages on loopback and tell their addresses; Ctrl-C ends them."""
+    workspace = workspace_root()
+    set_defaults(workspace)
+    command, environment = page_command(workspace, port)
+    _check_free(port)
+    folder = workspace / "mlflow-page"
+    # the database is there, and migrated, before the server looks at it
+    open_tracking(command[command.index("--backend-store-uri") + 1], None, workspace)
+    with using(folder):
+        start_keeper(folder, command, environment)
+        with prefect_server(workspace) as prefect_url:
+            address = f"http://{HOST}:{port}"
+            _wait_until_up(address, folder)
+            tell(f"MLflow   {experiments_url(address)}")
+            tell(f"Prefect  {ui_url(prefect_url)}")
+            tell("Ctrl-C stops both pages")
+            with contextlib.suppress(KeyboardInterrupt):
+                while True:
+                    time.sleep(1)
+    wait_until_stopped(folder)
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex((HOST, port)) == 0:
+            raise ServiceError(f"port {port} is in use", f"rnnpipe ui --port {port + 1}")
+
+
+def _wait_until_up(address: str, folder: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{address}/health", timeout=2).is_success:
+                return
+        time.sleep(0.2)
+    raise ServiceError("the MLflow page doesn't come up", f"see {folder / 'output.log'}")

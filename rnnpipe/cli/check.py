@@ -1,0 +1,63 @@
+"""validate, variants, datasets: what needs neither torch nor a server."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable.")
+def validate(configs: tuple[Path, ...], overrides: tuple[str, ...]) -> int:
+    """Check configs and list every mistake at once: field, value, reason, nearest valid name."""
+    from rnnpipe.config import validate_file
+
+    code = 0
+    for path in configs:
+        mistakes = validate_file(path, overrides)
+        if mistakes is None:
+            click.echo(f"{path}: valid")
+        else:
+            click.secho(mistakes, fg="red", err=True)
+            code = 2
+    return code
+
+
+@click.command()
+def variants() -> None:
+    """List the recurrent nets, with their sizes and where they come from."""
+    from rnnpipe.catalogue import VARIANTS
+
+    rows = [
+        (
+            name,
+            spec.summary,
+            f"{spec.hidden_size} x {spec.num_layers}",
+            ", ".join(sorted(spec.options)),
+            spec.source,
+        )
+        for name, spec in VARIANTS.items()
+    ]
+    _print_table(("variant", "what it is", "neurons x layers", "options", "source"), rows)
+
+
+@click.command()
+def datasets() -> None:
+    """List the datasets, and the transforms that turn their images into sequences."""
+    from rnnpipe.catalogue import DATASETS, SEQUENCES
+
+    _print_table(("dataset", "what it is"), [(name, spec.summary) for name, spec in DATASETS.items()])
+    _print_table(("sequence", "what it is"), [(name, spec.summary) for name, spec in SEQUENCES.items()])
+
+
+def _print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*headings, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    console.print()

@@ -1,0 +1,76 @@
+"""What a run ends with, as people read it in the terminal."""
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from flows.demos import DemosOutcome
+    from flows.summary import RunSummary
+
+HEADINGS = (
+    "",
+    "variant",
+    "test accuracy",
+    "95 % interval",
+    "val.",
+    "parameters",
+    "trained in",
+    "images/s",
+    "latency",
+)
+VERDICT_STYLES = {"PROMOTE": "bold green", "HOLD": "bold yellow", "REJECT": "bold red"}
+
+
+def print_outcome(summary: "RunSummary") -> None:
+    """Print leaderboard, verdict, registered model, failures, and how to go on."""
+    console = Console(highlight=False)
+    table = Table(
+        *HEADINGS, title=f"{summary.task}, run {summary.run}", box=None, header_style="bold", pad_edge=False
+    )
+    for rank, row in enumerate(summary.leaderboard.rows, start=1):
+        table.add_row(
+            str(rank), row.name, f"{100 * row.accuracy:.2f} %",
+            f"{100 * row.accuracy_low:.2f} to {100 * row.accuracy_high:.2f}",
+            "-" if row.validation_accuracy is None else f"{100 * row.validation_accuracy:.2f} %",
+            f"{row.parameters:,}", f"{row.train_wall_s:.1f} s", f"{row.train_samples_per_s:,.0f}",
+            f"{row.latency_ms_p50:.2f} ms",
+        )  # fmt: skip
+    console.print()
+    console.print(table)
+    console.print(f"measured on {summary.conditions}", style="dim")
+    for failure in summary.failures:
+        console.print(f"failed: {failure.label}: {failure.message}", style="red", markup=False)
+        console.print(f"  fix: {failure.fix}", markup=False)
+    if summary.verdict is not None:
+        verdict = summary.verdict
+        style = VERDICT_STYLES[verdict.decision]
+        console.print(f"\n[{style}]{verdict.decision}[/] {summary.model_uri}: {verdict.reason}")
+        console.print(f"chosen for the {summary.chosen_by}", style="dim")
+        console.print(f"champion: {summary.champion or 'none yet'}")
+    if summary.tracking_problem:
+        console.print(f"\nnot tracked: {summary.tracking_problem}", style="red", markup=False)
+    console.print("\nnext:")
+    console.print(
+        "  rnnpipe ui                         the MLflow page (compare runs, model versions) and Prefect's"
+    )
+    if summary.model_uri:
+        console.print(f"  rnnpipe predict {summary.model_name} IMAGE…  classify images with the champion")
+
+
+def print_demos(outcome: "DemosOutcome") -> None:
+    """Print what each demo gave, and whether the cells agree."""
+    console = Console(highlight=False)
+    for report in outcome.reports:
+        console.print(f"\n[bold]{report['name']}[/]  {report['summary']}")
+        for name, values in report["outputs"].items():
+            for number, row in enumerate(values):
+                label = f"{name} =" if number == 0 else ""
+                console.print(f"  {label:5}{'  '.join(f'{value:+.4f}' for value in row)}")
+    console.print("\n[bold]parity[/]  the same weights in each cell, float64: largest differences")
+    for line in outcome.parity_lines:
+        console.print(f"  {line}")
+    console.print(
+        f"\ntracked in MLflow: experiment recurrence-demos, {len(outcome.run_ids)} runs; `rnnpipe ui` opens it"
+    )

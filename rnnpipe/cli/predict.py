@@ -1,0 +1,58 @@
+"""predict: image files in, classes and probabilities out."""
+
+import json
+from pathlib import Path
+
+import click
+
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+
+
+@click.command()
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--invert", is_flag=True, help="For dark strokes on light paper; MNIST and digits are light on dark."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON line an image, with every class.")
+def predict(model: str, images: tuple[Path, ...], invert: bool, as_json: bool) -> None:
+    """Classify IMAGES, files or folders, with MODEL: NAME (its champion), models:/NAME@ALIAS or models:/NAME/3."""
+    paths = _image_files(images)
+    from rnnpipe.store import workspace_root
+    from rnnpipe.tracking.addresses import resolve_uri
+    from rnnpipe.tracking.client import open_tracking
+    from rnnpipe.tracking.promotion import fetch_model
+    from rnnpipe.tracking.registry import resolve_model_uri
+
+    workspace = workspace_root()
+    tracking = open_tracking(resolve_uri(None, workspace), None, workspace)
+    version = resolve_model_uri(tracking, model)
+    click.echo(f"{version.uri}: {version.tags.get('rnnpipe.variant', '')}", err=True)
+    from rnnpipe.evaluation.deploy import classify_files
+
+    for path, probabilities in classify_files(fetch_model(tracking, version, workspace), paths, invert=invert):
+        best = max(probabilities, key=lambda name: probabilities[name])
+        if as_json:
+            click.echo(json.dumps({"image": str(path), "class": best, "probabilities": probabilities}))
+        else:
+            click.echo(f"{path}  {best}  {probabilities[best]:.4f}")
+
+
+def _image_files(images: tuple[Path, ...]) -> list[Path]:
+    from rnnpipe.errors import DataError
+
+    paths: list[Path] = []
+    for image in images:
+        if not image.exists():
+            raise DataError(f"{image}: there is no such file or folder", "name image files, or a folder of them")
+        found = (
+            [image]
+            if image.is_file()
+            else sorted(p for p in image.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        )
+        if not found:
+            raise DataError(
+                f"{image}: no image in this folder", f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+            )
+        paths += found
+    return paths

@@ -1,0 +1,127 @@
+"""Progress in the terminal: a live line a variant, or plain lines where nobody watches."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rnnpipe.config import PipelineConfig
+
+Event = dict[str, Any]
+SKIPPED_STYLE, FAILED_STYLE = "dim", "red"
+
+
+@dataclass
+class Line:
+    """What is known of one training."""
+
+    state: str = "waits"
+    epochs: int = 0
+    updates_per_epoch: int = 1
+    step: int = 0
+    loss: float | None = None
+    accuracy: float | None = None
+    samples_per_s: float | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    def take(self, event: Event) -> None:
+        """Bring the line up to date with an event of the journal."""
+        kind = event["event"]
+        if kind == "start":
+            self.state, self.started = "trains", time.monotonic()
+            self.epochs, self.updates_per_epoch = event["epochs"], event["updates_per_epoch"]
+        elif kind == "steps":
+            self.step = event["first_step"] + len(event["losses"])
+            self.loss, self.samples_per_s = float.fromhex(event["losses"][-1]), event["samples_per_s"]
+        elif kind == "epoch":
+            self.loss, self.accuracy = event["train_loss"], event["validation_accuracy"]
+            self.samples_per_s = event["samples_per_s"]
+        elif kind == "end":
+            self.state = "stopped early" if event["stopped_early"] else "trained"
+
+    def cells(self) -> tuple[str, ...]:
+        """Return state, epoch, loss, validation accuracy, images/s, time left as text."""
+        total = self.epochs * self.updates_per_epoch
+        left_s = (time.monotonic() - self.started) / self.step * (total - self.step) if self.step else 0.0
+        return (
+            self.state,
+            f"{min(self.step / self.updates_per_epoch, self.epochs):.1f} / {self.epochs}" if self.epochs else "",
+            "" if self.loss is None else f"{self.loss:.4f}",
+            "" if self.accuracy is None else f"{self.accuracy:.4f}",
+            "" if self.samples_per_s is None else f"{self.samples_per_s:,.0f}",
+            f"{left_s:.0f} s" if self.state == "trains" and self.step else "",
+        )
+
+
+class LiveProgress:
+    """A table that is redrawn several times a second: stages above, a line a training below."""
+
+    def __init__(self, labels: list[str]) -> None:
+        self._stages: dict[str, str] = {}
+        self._lines = {label: Line() for label in labels}
+        self._lock = threading.Lock()
+
+    def stage(self, name: str, sentence: str) -> None:
+        """Show a stage's sentence; a training's goes to its line."""
+        with self._lock:
+            if name in self._lines:
+                state = sentence.partition(":")[0] if sentence.startswith(("skipped", "failed")) else "waits"
+                self._lines[name].state = state
+            self._stages[name] = sentence
+
+    def training(self, label: str, event: Event) -> None:
+        """Bring a training's line up to date."""
+        with self._lock:
+            self._lines.setdefault(label, Line()).take(event)
+
+    def __rich__(self) -> RenderableType:
+        with self._lock:
+            stages = [Text(f"{name}  {sentence}", _style(sentence)) for name, sentence in self._stages.items()]
+            table = Table(
+                "variant", "state", "epoch", "loss", "val. accuracy", "images/s", "time left",
+                box=None, header_style="bold", pad_edge=False,
+            )  # fmt: skip
+            for label, line in self._lines.items():
+                table.add_row(label, *line.cells(), style=SKIPPED_STYLE if line.state == "skipped" else "")
+        return Group(*stages, table) if self._lines else Group(*stages)
+
+
+class PlainProgress:
+    """Plain lines: one a stage, one an epoch."""
+
+    def stage(self, name: str, sentence: str) -> None:
+        """Print a stage's sentence."""
+        print(f"{name}  {sentence}", flush=True)
+
+    def training(self, label: str, event: Event) -> None:
+        """Print the end of each epoch."""
+        if event["event"] == "epoch":
+            from flows.progress import epoch_line
+
+            print(f"{label}  {epoch_line(event)}", flush=True)
+
+
+def _style(sentence: str) -> str:
+    if sentence.startswith("skipped"):
+        return SKIPPED_STYLE
+    return FAILED_STYLE if sentence.startswith("failed") else ""
+
+
+@contextlib.contextmanager
+def terminal_progress(config: PipelineConfig | None) -> Iterator[LiveProgress | PlainProgress]:
+    """Yield the display that fits: live on a terminal, else plain lines."""
+    console = Console()
+    if not console.is_terminal:
+        yield PlainProgress()
+        return
+    labels = [f"{v.label} s{seed}" for v in config.variants for seed in config.seeds] if config else []
+    progress = LiveProgress(labels)
+    with Live(progress, console=console, refresh_per_second=4):
+        yield progress

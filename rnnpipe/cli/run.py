@@ -1,0 +1,67 @@
+"""run and demos: the flows, with their progress and their outcome in the terminal."""
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from flows.summary import RunSummary
+
+EXIT_FAILED_TRAINING = 4
+EXIT_NOT_TRACKED = 5
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable.")
+def run(config: Path, overrides: tuple[str, ...]) -> int:
+    """Run the pipeline of CONFIG: download, train every variant, compare, register, promote.
+
+    What is stored already is skipped, and the reason is told. --set takes YAML: --set training.epochs=3,
+    --set 'data.mirrors=["https://mirror.example/mnist"]', --set variants.0.hidden_size=64.
+    """
+    from rnnpipe.config import load_config
+
+    loaded = load_config(config, overrides)
+    _quieten_prefect()
+    from flows.run import run_flow
+    from rnnpipe.cli.progress import terminal_progress
+
+    with terminal_progress(loaded) as progress:
+        parameters = {name: getattr(loaded, name) for name in type(loaded).model_fields}
+        summary: RunSummary = run_flow("flows.pipeline:pipeline", progress=progress, **parameters)
+    from rnnpipe.cli.outcome import print_outcome
+
+    print_outcome(summary)
+    if summary.failures:
+        return EXIT_FAILED_TRAINING
+    return EXIT_NOT_TRACKED if summary.tracking_problem else 0
+
+
+@click.command()
+@click.option("--seed", default=0, show_default=True, help="Seed of the weights.")
+def demos(seed: int) -> int:
+    """Run the tutorials' toy demos: four instances, two time steps, one and five neurons; and the parity check."""
+    _quieten_prefect()
+    from flows.run import run_flow
+    from rnnpipe.cli.outcome import print_demos
+    from rnnpipe.cli.progress import terminal_progress
+
+    with terminal_progress(None) as progress:
+        outcome = run_flow("flows.demos:recurrence_demos", progress=progress, seed=seed)
+    print_demos(outcome)
+    return 0 if all(report["agrees"] for report in outcome.reports) else EXIT_FAILED_TRAINING
+
+
+def _quieten_prefect() -> None:
+    """Leave the terminal to the progress display and to warnings of ours; Prefect's pages have the whole log."""
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logger = logging.getLogger("rnnpipe")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

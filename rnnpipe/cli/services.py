@@ -1,0 +1,41 @@
+"""up, down, ui: the workspace's servers, on this machine only."""
+
+import click
+
+MLFLOW_PORT = 5000
+
+
+@click.command()
+def up() -> None:
+    """Start the workspace's Prefect server and keep it, so that runs needn't start one of their own."""
+    from flows.environment import set_defaults
+    from flows.server import keep_server, ui_url
+    from rnnpipe.store import workspace_root
+
+    workspace = workspace_root()
+    set_defaults(workspace)
+    url = keep_server(workspace)
+    click.echo(f"Prefect is up: {ui_url(url)}")
+    click.echo("`rnnpipe run` uses it by itself; for Prefect's own commands:")
+    click.echo(f"  export PREFECT_API_URL={url}")
+    click.echo("stop it with: rnnpipe down")
+
+
+@click.command()
+def down() -> None:
+    """Stop the workspace's Prefect server, once no run uses it."""
+    from flows.server import stop_server
+    from rnnpipe.store import workspace_root
+
+    click.echo(stop_server(workspace_root()))
+
+
+@click.command()
+@click.option(
+    "--port", default=MLFLOW_PORT, show_default=True, type=click.IntRange(1, 65535), help="MLflow's port."
+)
+def ui(port: int) -> None:
+    """Serve the MLflow page and the Prefect page of the workspace on loopback, until Ctrl-C."""
+    from flows.pages import serve_pages
+
+    serve_pages(port, click.echo)
