@@ -45,7 +45,8 @@ def judge_and_promote(
     try:
         version = _register(session, config, candidate, chosen)
         verdict = _judge(session, config, dataset, version, report_of(session, chosen.evaluation))
-        session.submit(tasks.apply_verdict, version=version, verdict=verdict, config=config).result()
+        if verdict.champion_version != version.uri:  # what once made it champion stays written on it
+            session.submit(tasks.apply_verdict, version=version, verdict=verdict, config=config).result()
     except TrackingError as error:
         session.tracking_problem = str(error)
         return None
@@ -93,7 +94,7 @@ def _judge(
     if champion is None:
         return decide(standing, None, config.registry)
     if champion.number == version.number:
-        return _held(standing, f"{version.uri} is the champion already: the same training as before")
+        return _held(standing, "it is the champion already: the same training as before", champion)
     folder = fetch_model(tracking, champion, session.workspace)
     spec, _ = load_model(folder)
     theirs = config.model_copy(update={"sequence": spec.sequence})
@@ -102,15 +103,17 @@ def _judge(
         digest = champion.tags[MODEL_DIGEST_TAG]
         reference = evaluate_model(session, config, sequences, f"champion {champion.uri}", (digest, str(folder)))
     except DataError as error:
-        return _held(standing, f"the champion {champion.uri} can't be measured on these images: {error.message}")
+        reason = f"the champion {champion.uri} can't be measured on these images: {error.message}"
+        return _held(standing, reason, champion)
     found = report_of(session, reference)
     return decide(
         standing, Standing(version=champion.uri, correct=found.correct, total=found.total), config.registry
     )
 
 
-def _held(standing: Standing, reason: str) -> Verdict:
+def _held(standing: Standing, reason: str, champion: Version) -> Verdict:
     return Verdict(
         decision=Decision.HOLD, reason=reason, total=standing.total, candidate_version=standing.version,
         candidate_correct=standing.correct, candidate_accuracy=standing.accuracy,
+        champion_version=champion.uri,
     )  # fmt: skip

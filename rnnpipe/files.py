@@ -62,6 +62,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def sweep_temporaries(folder: Path) -> None:
+    """Remove what writers killed in `folder` or below left; whoever calls makes sure that none is at work."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     with atomic_path(path) as temporary:

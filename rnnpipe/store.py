@@ -4,8 +4,10 @@ A stage's output lives in `<workspace>/store/<stage>/<key>/`; `manifest.json` is
 SHA-256 of every other file. A folder without a manifest is unfinished work: the next run goes on from it.
 """
 
+import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,10 +16,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from rnnpipe.files import digest_of, read_json, sha256_file, write_json
+from rnnpipe.files import digest_of, read_json, sha256_file, sweep_temporaries, write_json
 from rnnpipe.references import Recipe, StageRef
 
 MANIFEST = "manifest.json"
+SEAL = "seal"  # the digest of the manifest itself
+MAX_DIFFERENCES = 4
 LOG_FOLDER = "log"  # files below it tell how the work went: verified, but no part of the content's digest
 
 logger = logging.getLogger(__name__)
@@ -90,7 +94,8 @@ class Store:
             if entry is None:
                 folder = self.folder(recipe)
                 folder.mkdir(parents=True, exist_ok=True)
-                (folder / MANIFEST).unlink(missing_ok=True)
+                _clear_damage(folder)
+                sweep_temporaries(folder)
                 self._seal(recipe, folder, build(folder), run)
                 entry = self.find(recipe)
         if entry is None:
@@ -104,31 +109,33 @@ class Store:
             return Plan(True, f"skipped: same {len(recipe.inputs)} inputs as run {entry.run}")
         if self.folder(recipe).joinpath(MANIFEST).exists():
             return Plan(False, "ran: the stored files don't match their digests")
-        differences = [
-            _differences(manifest["inputs"], recipe.inputs) for manifest in self._manifests(recipe)
-        ]
-        if not differences:
+        earlier = [manifest["inputs"] for manifest in self._manifests(recipe)]
+        if not earlier:
             return Plan(False, "ran: nothing like it is stored yet")
-        return Plan(False, f"ran: {', '.join(min(differences, key=len)[:4])}")
+        differences = _differences(
+            min(earlier, key=lambda inputs: _distance(inputs, recipe.inputs)), recipe.inputs
+        )
+        shown = ", ".join(differences[:MAX_DIFFERENCES])
+        more = len(differences) - MAX_DIFFERENCES
+        return Plan(False, f"ran: {shown} and {more} more" if more > 0 else f"ran: {shown}")
 
     def _manifests(self, recipe: Recipe) -> Iterator[dict[str, Any]]:
         """Yield the manifests of this stage, newest first."""
-        paths = (self.root / recipe.stage).glob(f"*/{MANIFEST}")
-        for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-            if (manifest := _read_manifest(path.parent)) is not None:
-                yield manifest
+        manifests = [_read_manifest(path.parent) for path in (self.root / recipe.stage).glob(f"*/{MANIFEST}")]
+        whole = [manifest for manifest in manifests if manifest is not None]
+        yield from sorted(whole, key=lambda manifest: int(manifest["made_at_ns"]), reverse=True)
 
     def _open(self, folder: Path) -> Entry | None:
         manifest = _read_manifest(folder)
         if manifest is None:
+            if (folder / MANIFEST).exists():
+                logger.warning("%s/%s: the manifest is damaged; made anew", folder.parent.name, folder.name[:12])
             return None
         seen = (str(folder), folder.joinpath(MANIFEST).stat().st_mtime_ns)
         if seen not in self._verified:
-            damaged = [
-                name for name, digest in manifest["files"].items() if not _matches(folder / name, digest)
-            ]
-            if damaged:
-                logger.warning("%s: %s differ from the manifest; made anew", folder.name, ", ".join(damaged))
+            if damaged := _damaged(folder, manifest):
+                place, names = f"{folder.parent.name}/{folder.name[:12]}", ", ".join(damaged)
+                logger.warning("%s: damaged or missing: %s; made anew", place, names)
                 return None
             self._verified.add(seen)
         ref = StageRef(**{name: manifest[name] for name in ("stage", "key", "digest", "facts")})
@@ -140,18 +147,39 @@ class Store:
         content = {name: digest for name, digest in files.items() if not name.startswith(f"{LOG_FOLDER}/")}
         manifest = {
             "stage": recipe.stage, "key": recipe.key, "inputs": recipe.inputs, "files": files,
-            "digest": digest_of(content), "facts": dict(facts), "run": run, "made_at": int(time.time()),
+            "digest": digest_of(content), "facts": dict(facts), "run": run, "made_at_ns": time.time_ns(),
         }  # fmt: skip
-        write_json(folder / MANIFEST, manifest)
+        write_json(folder / MANIFEST, {**manifest, SEAL: digest_of(manifest)})
 
 
 def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return a folder's manifest, or None where there is none that can be read and names this folder."""
+    """Return a folder's manifest, or None where there is none that is whole and names this folder."""
     try:
         manifest: dict[str, Any] = read_json(folder / MANIFEST)
-        return manifest if manifest["key"] == folder.name else None
-    except (OSError, ValueError, KeyError, TypeError):
+        seal = manifest.pop(SEAL)
+        return manifest if manifest["key"] == folder.name and seal == digest_of(manifest) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _damaged(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    return [name for name, digest in manifest["files"].items() if not _matches(folder / name, digest)]
+
+
+def _clear_damage(folder: Path) -> None:
+    """Leave of a damaged output what work can go on from; of unfinished work, all.
+
+    The files below log/ lean on each other: if one of them is damaged, none is trusted.
+    """
+    if not (folder / MANIFEST).exists():
+        return
+    manifest = _read_manifest(folder)
+    damaged = _damaged(folder, manifest) if manifest else []
+    if manifest is None or any(name.startswith(f"{LOG_FOLDER}/") for name in damaged):
+        shutil.rmtree(folder)
+        folder.mkdir()
+    for name in [*damaged, MANIFEST]:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _matches(path: Path, digest: str) -> bool:
@@ -170,15 +198,33 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return "field old → new" for each input that differs; digests are shortened to eight characters."""
+def _distance(old: dict[str, Any], new: dict[str, Any]) -> tuple[int, int]:
+    """Return how unlike two outputs are: other variants and seeds first, then the number of differences."""
     before, after = _flatten(old), _flatten(new)
-    names = sorted(before.keys() | after.keys())
-    changed = [name for name in names if before.get(name) != after.get(name)]
-    return [f"{name} {_short(before.get(name))} → {_short(after.get(name))}" for name in changed]
+    kin = sum(before.get(name) != after.get(name) for name in ("variant.name", "seed"))
+    return kin, len(_differences(old, new))
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    is_digest = len(text) == 64 and all(character in "0123456789abcdef" for character in text)
-    return text[:8] if is_digest else text
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return "field old → new" for each input that differs; of digests, the first eight characters."""
+    before, after = _flatten(old), _flatten(new)
+    lines = []
+    for name in sorted(before.keys() | after.keys()):
+        if name not in before:
+            lines.append(f"{name} {_show(after[name])} is new")
+        elif name not in after:
+            lines.append(f"{name} {_show(before[name])} is gone")
+        elif before[name] != after[name]:
+            verb = " changed" if _is_digest(before[name]) and _is_digest(after[name]) else ""
+            lines.append(f"{name}{verb} {_show(before[name])} → {_show(after[name])}")
+    return lines
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, str):
+        return value[:8] if _is_digest(value) else value
+    return json.dumps(value, ensure_ascii=False)

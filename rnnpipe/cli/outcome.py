@@ -10,29 +10,22 @@ if TYPE_CHECKING:
     from flows.summary import RunSummary
 
 HEADINGS = (
-    "",
-    "variant",
-    "test accuracy",
-    "95 % interval",
-    "val.",
-    "parameters",
-    "trained in",
-    "images/s",
-    "latency",
-)
+    "", "variant", "test accuracy, 95 % interval", "validation", "parameters", "trained in", "images/s", "latency",
+)  # fmt: skip
+WIDTH = 118  # where the output is no terminal
 VERDICT_STYLES = {"PROMOTE": "bold green", "HOLD": "bold yellow", "REJECT": "bold red"}
 
 
 def print_outcome(summary: "RunSummary") -> None:
     """Print leaderboard, verdict, registered model, failures, and how to go on."""
-    console = Console(highlight=False)
+    console = _console()
     table = Table(
         *HEADINGS, title=f"{summary.task}, run {summary.run}", box=None, header_style="bold", pad_edge=False
     )
     for rank, row in enumerate(summary.leaderboard.rows, start=1):
         table.add_row(
-            str(rank), row.name, f"{100 * row.accuracy:.2f} %",
-            f"{100 * row.accuracy_low:.2f} to {100 * row.accuracy_high:.2f}",
+            str(rank), row.name,
+            f"{100 * row.accuracy:.2f} %  {100 * row.accuracy_low:.2f} to {100 * row.accuracy_high:.2f}",
             "-" if row.validation_accuracy is None else f"{100 * row.validation_accuracy:.2f} %",
             f"{row.parameters:,}", f"{row.train_wall_s:.1f} s", f"{row.train_samples_per_s:,.0f}",
             f"{row.latency_ms_p50:.2f} ms",
@@ -52,16 +45,20 @@ def print_outcome(summary: "RunSummary") -> None:
     if summary.tracking_problem:
         console.print(f"\nnot tracked: {summary.tracking_problem}", style="red", markup=False)
     console.print("\nnext:")
-    console.print(
-        "  rnnpipe ui                         the MLflow page (compare runs, model versions) and Prefect's"
-    )
+    console.print("  rnnpipe ui    the MLflow page (compare runs, model versions) and Prefect's")
     if summary.model_uri:
-        console.print(f"  rnnpipe predict {summary.model_name} IMAGE…  classify images with the champion")
+        console.print(f"  rnnpipe predict {summary.model_name} IMAGE    classify images with the champion")
+
+
+def _console() -> Console:
+    """Return the terminal, or a wide page where the output goes to a file."""
+    console = Console(highlight=False, soft_wrap=True)
+    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=WIDTH)
 
 
 def print_demos(outcome: "DemosOutcome") -> None:
     """Print what each demo gave, and whether the cells agree."""
-    console = Console(highlight=False)
+    console = _console()
     for report in outcome.reports:
         console.print(f"\n[bold]{report['name']}[/]  {report['summary']}")
         for name, values in report["outputs"].items():

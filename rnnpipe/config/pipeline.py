@@ -1,19 +1,18 @@
 """The whole config of a pipeline run, with the checks that span sections."""
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
+from rnnpipe.config.fields import Clash, PlainName, Section, Seed
 from rnnpipe.config.sections import (
     DataConfig,
     EvaluationConfig,
     ExecutionConfig,
-    PlainName,
     RegistryConfig,
-    Section,
-    Seed,
     SequenceConfig,
     TrackingConfig,
     TrainingConfig,
@@ -35,24 +34,29 @@ class PipelineConfig(Section):
     )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How they are trained.")
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig, description="On what it runs.")
-    evaluation: EvaluationConfig = Field(
-        default_factory=EvaluationConfig, description="How they are measured."
-    )
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How they are measured.")
     tracking: TrackingConfig = Field(default_factory=TrackingConfig, description="Where runs are kept.")
     registry: RegistryConfig = Field(default_factory=RegistryConfig, description="When a model is promoted.")
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        labels = [variant.label for variant in self.variants]
-        if twice := {label for label in labels if labels.count(label) > 1}:
-            raise ValueError(f"variants: {', '.join(sorted(twice))} stands there twice")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError("seeds: the same seed stands there twice")
+    @field_validator("variants")
+    @classmethod
+    def _differ(cls, variants: tuple[VariantConfig, ...]) -> tuple[VariantConfig, ...]:
+        if twice := _repeated([variant.label for variant in variants]):
+            raise ValueError(f"the same variant stands there twice: {twice}")
+        return variants
+
+    @field_validator("seeds")
+    @classmethod
+    def _differ_too(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if twice := _repeated([str(seed) for seed in seeds]):
+            raise ValueError(f"the same seed stands there twice: {twice}")
+        return seeds
+
+    def clashes(self) -> Iterator[Clash]:
+        """Yield what sections need of each other."""
         if self.training.early_stopping_patience and not self.data.validation_fraction:
-            raise ValueError(
-                "training.early_stopping_patience: needs validation images; set data.validation_fraction"
-            )
-        return self
+            fields = ("training.early_stopping_patience", "data.validation_fraction")
+            yield Clash(fields, "needs validation images; set data.validation_fraction")
 
     @property
     def task(self) -> str:
@@ -82,3 +86,7 @@ class PipelineConfig(Section):
     def as_json(self) -> dict[str, Any]:
         """Return the resolved config as JSON values."""
         return self.model_dump(mode="json")
+
+
+def _repeated(names: Sequence[str]) -> str:
+    return ", ".join(sorted({name for name in names if names.count(name) > 1}))

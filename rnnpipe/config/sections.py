@@ -1,30 +1,25 @@
 """The sections of a config: one frozen model each, every field with its description, unit and range."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from rnnpipe.catalogue import DATASETS, SEQUENCES, VARIANTS
+from rnnpipe.catalogue import VARIANTS
+from rnnpipe.config.fields import (
+    Clash,
+    DatasetName,
+    DeviceName,
+    FolderPath,
+    PlainName,
+    Section,
+    Seed,
+    SequenceName,
+    VariantName,
+    WebAddress,
+)
 
-
-class Section(BaseModel):
-    """A frozen part of a config that refuses unknown keys, NaN and infinities."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-def _one_of(kind: str, names: Mapping[str, object]) -> AfterValidator:
-    def check(value: str) -> str:
-        if value not in names:
-            raise ValueError(f"no {kind} has this name; choose one of {', '.join(names)}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _listed(names: Mapping[str, object]) -> Any:
-    return Field(json_schema_extra={"enum": list(names)})
+Pixels = Annotated[int, Field(ge=4, le=512)]
 
 
 def _without_default(schema: dict[str, Any]) -> None:
@@ -32,26 +27,18 @@ def _without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
 
-DatasetName = Annotated[str, _one_of("dataset", DATASETS), _listed(DATASETS)]
-SequenceName = Annotated[str, _one_of("sequence transform", SEQUENCES), _listed(SEQUENCES)]
-VariantName = Annotated[str, _one_of("variant", VARIANTS), _listed(VARIANTS)]
-PlainName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Pixels = Annotated[int, Field(ge=4, le=512)]
-
-
 class DataConfig(Section):
     """Which images, from where, and how they are split."""
 
     name: DatasetName = Field("digits", description="Dataset; `rnnpipe datasets` lists them.")
-    folder: str | None = Field(
+    folder: FolderPath | None = Field(
         None, description="Your images, for `name: folder`: a path with one sub-folder a class."
     )
     image_size: tuple[Pixels, Pixels] | None = Field(
         None,
         description="Height and width in pixels that `folder` images are resized to (4 to 512; 28 x 28).",
     )
-    mirrors: tuple[str, ...] = Field(
+    mirrors: tuple[WebAddress, ...] = Field(
         (), description="Base URLs (http or https) tried before the dataset's own, in this order."
     )
     validation_fraction: float = Field(
@@ -71,16 +58,13 @@ class DataConfig(Section):
         None, ge=20, description="Use at most this many images for training and validation, for short tries."
     )
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.name == "folder" and not self.folder:
-            raise ValueError("folder: `name: folder` needs the path of your images here")
-        if self.name != "folder" and (self.folder or self.image_size):
-            raise ValueError(f"folder, image_size: only for `name: folder`, not for {self.name}")
-        for url in self.mirrors:
-            if not url.startswith(("http://", "https://")):
-                raise ValueError(f"mirrors: {url!r} is not an http or https URL")
-        return self
+    def clashes(self) -> Iterator[Clash]:
+        """Yield what a folder of images needs, and what only it has."""
+        if self.name == "folder" and self.folder is None:
+            yield Clash(("folder", "name"), "`name: folder` needs the path of your images here")
+        for field in ("folder", "image_size"):
+            if self.name != "folder" and getattr(self, field) is not None:
+                yield Clash((field, "name"), f"only for `name: folder`, not for {self.name}")
 
 
 class SequenceConfig(Section):
@@ -126,20 +110,22 @@ class VariantConfig(Section):
             return values
         return {"hidden_size": spec.hidden_size, "num_layers": spec.num_layers, **values}
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def clashes(self) -> Iterator[Clash]:
+        """Yield what the variant doesn't have."""
         spec = VARIANTS[self.name]
         for option in ("bidirectional", "dropout", "nonlinearity"):
             default = type(self).model_fields[option].default
             if getattr(self, option) != default and option not in spec.options:
-                raise ValueError(f"{option}: {self.name} has no such option; leave it at {default}")
+                text = str(default).lower() if isinstance(default, bool) else default
+                yield Clash((option, "name"), f"{self.name} has no such option; leave it at {text}")
         if self.num_layers > 1 and not spec.options & {"bidirectional"}:
-            raise ValueError(f"num_layers: {self.name} has one layer")
+            yield Clash(("num_layers", "name"), f"{self.name} has one layer")
+        elif self.dropout and self.num_layers == 1 and "dropout" in spec.options:
+            reason = "acts between layers, so it needs num_layers of at least 2"
+            yield Clash(("dropout", "num_layers", "name"), reason)
         if self.name == "single-neuron" and self.hidden_size != 1:
-            raise ValueError("hidden_size: single-neuron has one neuron; `basic` is the same with more")
-        if self.dropout and self.num_layers == 1:
-            raise ValueError("dropout: acts between layers, so it needs num_layers of at least 2")
-        return self
+            reason = "single-neuron has one neuron; `basic` is the same with more"
+            yield Clash(("hidden_size", "name"), reason)
 
     @property
     def label(self) -> str:
@@ -178,21 +164,16 @@ class TrainingConfig(Section):
     )
     preflight: bool = Field(True, description="Check shapes, first loss and learnability before training.")
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
+    def clashes(self) -> Iterator[Clash]:
+        """Yield what the optimiser doesn't have."""
         if self.optimizer == "adam" and self.weight_decay:
-            raise ValueError("weight_decay: adam has none here; use `optimizer: adamw`")
-        return self
+            yield Clash(("weight_decay", "optimizer"), "adam has none here; use `optimizer: adamw`")
 
 
 class ExecutionConfig(Section):
     """On what it runs. The device and the thread count change the last bits of a result."""
 
-    device: str = Field(
-        "auto",
-        pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d{1,3})?)$",
-        description="auto, cpu, cuda, cuda:1, mps or xpu.",
-    )
+    device: DeviceName = Field("auto", description="auto, cpu, cuda, cuda:1, mps or xpu.")
     threads: int = Field(1, ge=1, le=1024, description="CPU threads of each training process.")
     parallel: int | None = Field(
         None, ge=1, le=256, description="Trainings at the same time; null: CPU cores over threads, one a GPU."
@@ -208,12 +189,8 @@ class ExecutionConfig(Section):
 class EvaluationConfig(Section):
     """How a trained model is measured."""
 
-    batch_size: int = Field(
-        1000, ge=1, le=1_000_000, description="Images a batch; halved when memory runs out."
-    )
-    latency_repeats: int = Field(
-        200, ge=10, le=100_000, description="Single images timed, after the warm-up."
-    )
+    batch_size: int = Field(1000, ge=1, le=1_000_000, description="Images a batch; halved when memory runs out.")
+    latency_repeats: int = Field(200, ge=10, le=100_000, description="Single images timed, after the warm-up.")
 
 
 class TrackingConfig(Section):

@@ -1,6 +1,5 @@
 """One download over HTTP: streamed to a file, bounded in bytes and in time, tried again where that may help."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,11 +31,6 @@ class Limits:
     slowest_bytes_per_s: float = 16 << 10
     attempts: int = 3
     retry_wait_s: float = 0.5
-
-
-def mask_credentials(url: str) -> str:
-    """Return a URL that may be shown: user and password are replaced by ***."""
-    return re.sub(r"//.*@", "//***@", url)
 
 
 def download(url: str, target: Path, limits: Limits) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from rnnpipe.catalogue import DatasetSpec, SourceFile
 from rnnpipe.config.sections import DataConfig
+from rnnpipe.credentials import mask_credentials
 from rnnpipe.data.archives import extract_member, gunzip_idx
-from rnnpipe.data.download import Limits, SourceError, download, mask_credentials
-from rnnpipe.errors import DataError
+from rnnpipe.data.download import Limits, SourceError, download
+from rnnpipe.errors import DataError, DownloadError
 from rnnpipe.files import atomic_path, read_json, sha256_file, write_json
 
 MIRRORS_VARIABLE = "RNNPIPE_MIRRORS"
@@ -45,7 +46,7 @@ def fetch_files(
 ) -> dict[str, Path]:
     """Return the verified, unpacked files by role; downloads those that `folder` doesn't hold.
 
-    `bundle_url` is a zip file of them all, asked last. DataError lists each source and what was wrong with it.
+    `bundle_url` is a zip file of them all, asked last. DownloadError lists each source and what was wrong with it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,7 +58,7 @@ def fetch_files(
     except OSError as error:
         raise DataError(f"{folder}: can't be written: {error.strerror or error}", "make room there") from None
     if not found:
-        raise DataError("\n  ".join([f"{folder.name}: no source has its files", *search.faults]), FIX)
+        raise DownloadError("\n  ".join([f"{folder.name}: no source has its files", *search.faults]), FIX)
     return {file.role: unpacked_path(folder, file) for file in spec.files}
 
 

@@ -26,7 +26,7 @@ from rnnpipe.processes.lifetime import die_with_parent, stop_process
 
 ERROR_FILE = "log/error.json"
 OUTPUT_FILE = "log/output.txt"
-FAILED = 70  # the exit code of a job that raised; 128 + n is a job killed by signal n
+FAILED = 70  # the exit code of a job that raised; -n is a job killed by signal n
 
 
 def run_job(target: str, folder: Path) -> int:
@@ -83,12 +83,14 @@ class ForkServer:
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 code = os.waitstatus_to_exitcode(status)
-                answer = {"job": self.jobs.pop(pid), "exit": code if code >= 0 else 128 - code}
+                answer = {"job": self.jobs.pop(pid), "exit": code}
                 sys.stdout.write(f"{json.dumps(answer)}\n")
                 sys.stdout.flush()
 
     def stop(self) -> None:
         """Stop every job that is still there."""
+        for pid in self.jobs:
+            os.kill(pid, signal.SIGTERM)
         for pid in self.jobs:
             stop_process(psutil.Process(pid), patience_s=5)
 

@@ -1,5 +1,6 @@
 """The user's side of the fork server: runs a job in a process of its own and supervises it."""
 
+import contextlib
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ class Launcher:
         self._command = [sys.executable, "-m", "rnnpipe.processes.forkserver", *preload]
         self._server: subprocess.Popen[str] | None = None
         self._exits: dict[str, int] = {}
+        self._closed = False
         self._changed = threading.Condition()
 
     def __enter__(self) -> Self:
@@ -40,21 +42,36 @@ class Launcher:
 
     def warm_up(self) -> None:
         """Start the fork server now, so that its imports run beside other work."""
+        self._running_server()
+
+    def _running_server(self) -> subprocess.Popen[str]:
+        """Return the fork server, started if it isn't there; one that was killed is replaced."""
         with self._changed:
-            if self._server is not None:
-                return
-            self._server = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                # numpy's thread pool would make forking unsafe, and each job sets its own threads
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}, start_new_session=True,
-            )  # fmt: skip
-            threading.Thread(target=self._listen, args=(self._server,), daemon=True).start()
+            if self._closed:
+                raise errors.TrainingError("trainings are being stopped, none is started", "run the command again")
+            if self._server is None or self._server.poll() is not None:
+                self._hang_up()
+                self._server = subprocess.Popen(
+                    self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                    # numpy's thread pool would make forking unsafe, and each job sets its own threads
+                    env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}, start_new_session=True,
+                )  # fmt: skip
+                threading.Thread(target=self._listen, args=(self._server,), daemon=True).start()
+            return self._server
 
     def close(self) -> None:
-        """End the fork server and with it every job."""
-        if self._server is not None and self._server.stdin is not None:
-            self._server.stdin.close()
+        """End the fork server and with it every job; none can be started any more."""
+        with self._changed:
+            self._closed = True
+            self._hang_up()
+        if self._server is not None:
             self._server.wait()
+
+    def _hang_up(self) -> None:
+        """End the input of the fork server, which ends it."""
+        if self._server is not None and self._server.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._server.stdin.close()
 
     def run(
         self,
@@ -70,18 +87,15 @@ class Launcher:
         that is an error of rnnpipe, TrainingError for a crash, a kill or a time-out.
         """
         (folder / ERROR_FILE).unlink(missing_ok=True)
-        self.warm_up()
-        job, started = uuid4().hex, time.monotonic()
-        self._send({"job": job, "target": target, "folder": str(folder)})
-        timed_out = False
-        while not self._wait(job):
-            while_waiting()
-            elapsed_s = time.monotonic() - started
-            if timeout_s and elapsed_s > timeout_s + GRACE_S * timed_out:
-                self._send({"job": job, "signal": signal.SIGKILL if timed_out else signal.SIGTERM})
-                timed_out = True
-        while_waiting()
-        code = self._exits.pop(job)
+        server, job = self._running_server(), uuid4().hex
+        self._send(server, {"job": job, "target": target, "folder": str(folder.resolve())})
+        try:
+            timed_out = self._follow(server, job, timeout_s, while_waiting)
+        except BaseException:  # nobody waits for the job any more, so it must not go on
+            self._send(server, {"job": job, "signal": signal.SIGTERM})
+            raise
+        with self._changed:
+            code = self._exits.pop(job)
         if timed_out:
             raise errors.TrainingError(
                 f"stopped after {timeout_s:g} s, the time-out",
@@ -90,17 +104,35 @@ class Launcher:
         if code:
             raise _error_of(folder, code)
 
-    def _send(self, request: dict[str, object]) -> None:
-        with self._changed:
-            if self._server is None or self._server.stdin is None or self._server.poll() is not None:
-                raise errors.TrainingError("the process that starts trainings is gone", "run the command again")
-            self._server.stdin.write(f"{json.dumps(request)}\n")
-            self._server.stdin.flush()
+    def _follow(
+        self,
+        server: subprocess.Popen[str],
+        job: str,
+        timeout_s: float | None,
+        while_waiting: Callable[[], None],
+    ) -> bool:
+        """Wait for a job's end; returns whether it had to be stopped."""
+        started, timed_out = time.monotonic(), False
+        while not self._wait(server, job):
+            while_waiting()
+            elapsed_s = time.monotonic() - started
+            if timeout_s and elapsed_s > timeout_s + GRACE_S * timed_out:
+                self._send(server, {"job": job, "signal": signal.SIGKILL if timed_out else signal.SIGTERM})
+                timed_out = True
+        while_waiting()
+        return timed_out
 
-    def _wait(self, job: str) -> bool:
+    def _send(self, server: subprocess.Popen[str], request: dict[str, object]) -> None:
+        """Send a request; one to a server that has just died goes nowhere, and `_wait` sees that it is dead."""
+        assert server.stdin is not None
+        with self._changed, contextlib.suppress(BrokenPipeError, ValueError):
+            server.stdin.write(f"{json.dumps(request)}\n")
+            server.stdin.flush()
+
+    def _wait(self, server: subprocess.Popen[str], job: str) -> bool:
         with self._changed:
-            if job not in self._exits and self._server is not None and self._server.poll() is not None:
-                self._exits[job] = self._server.returncode or FAILED
+            if job not in self._exits and server.poll() is not None:
+                self._exits[job] = server.returncode or FAILED
             return job in self._exits or (self._changed.wait(POLL_S) and job in self._exits)
 
     def _listen(self, server: subprocess.Popen[str]) -> None:
@@ -114,11 +146,19 @@ class Launcher:
 
 
 def _error_of(folder: Path, code: int) -> errors.RnnpipeError:
+    output = folder / OUTPUT_FILE
     try:
         details = read_json(folder / ERROR_FILE)
     except (OSError, ValueError):
-        killed = f"killed by {signal.Signals(code - 128).name}" if code > 128 else f"ended with code {code}"
-        return errors.TrainingError(f"the process was {killed}", f"see {folder / OUTPUT_FILE}")
+        killed = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
+        return errors.TrainingError(f"the process {killed}", f"see {output}")
     kind = getattr(errors, details["type"], errors.RnnpipeError)
-    error: errors.RnnpipeError = kind(details["message"], details["fix"] or f"see {folder / OUTPUT_FILE}")
+    error: errors.RnnpipeError = kind(details["message"], details["fix"] or f"see {output}")
     return error
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals, which have no names
+        return f"signal {number}"

@@ -44,10 +44,11 @@ def acquire_slot(device: str, slots: int, holder: str) -> FileLock:
             path.with_suffix(".holder").write_text(f"{holder} (process {os.getpid()})", encoding="utf-8")
             return lock
         if not told:
-            logger.info("%s waits for %s, held by %s", holder, device, ", ".join(_holders(folder, name)))
+            logger.info("%s waits for %s, held by %s", holder, device, ", ".join(_holders(folder, name, slots)))
             told = True
         time.sleep(POLL_S)
 
 
-def _holders(folder: Path, name: str) -> list[str]:
-    return [path.read_text(encoding="utf-8") for path in sorted(folder.glob(f"{name}-*.holder"))]
+def _holders(folder: Path, name: str, slots: int) -> list[str]:
+    paths = [folder / f"{name}-{number}.holder" for number in range(slots)]
+    return [path.read_text(encoding="utf-8") for path in paths if path.exists()]

@@ -1,15 +1,14 @@
 """Which MLflow is meant: the tracking URI from config, environment or workspace. Imports no MLflow."""
 
 import os
-import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import TrackingError
 
 DATABASE_NAME = "mlflow.db"
 SQLITE_PREFIX = "sqlite:///"
-CREDENTIALS = re.compile(r"://[^/\s]+@")
 
 
 def resolve_uri(configured: str | None, workspace: Path) -> str:
@@ -47,8 +46,3 @@ def sqlite_path(uri: str) -> Path:
 def is_server(uri: str) -> bool:
     """Say whether the URI is that of an MLflow server."""
     return uri.startswith(("http://", "https://"))
-
-
-def mask_credentials(text: str) -> str:
-    """Return a text with *** in place of the user name and password of the addresses in it."""
-    return CREDENTIALS.sub("://***@", text)

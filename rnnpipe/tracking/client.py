@@ -15,8 +15,9 @@ from pathlib import Path
 import httpx
 from filelock import FileLock
 
+from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import TrackingError
-from rnnpipe.tracking.addresses import is_server, mask_credentials, sqlite_path
+from rnnpipe.tracking.addresses import is_server, sqlite_path
 
 DEFAULTS = {  # before the import, and only where the user has set nothing
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -1,19 +1,20 @@
 """Checkpoints: tensors in safetensors, the rest in readable JSON, each file whole or not at all.
 
-The JSON is written last and names the SHA-256 of the tensors beside it. Two generations are kept: one that is torn
-or altered is passed over for the one before.
+The JSON is written last. It names the SHA-256 of the tensors beside it and carries its own. Two generations are
+kept: one that is torn or altered, or whose journal is, is passed over for the one before.
 """
 
 import logging
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from rnnpipe.files import atomic_path, read_json, sha256_file, write_json
+from rnnpipe.files import atomic_path, digest_of, read_json, sha256_file, write_json
+from rnnpipe.training.journal import Mark, holds
 
 CHECKPOINT_FOLDER = "log/checkpoints"
 GENERATIONS = 2
@@ -32,8 +33,8 @@ class Progress:
     best_loss: float = sys.float_info.max
     epochs_without_gain: int = 0
     wall_s: float = 0.0
-    journal_position: int = 0  # the journal's bytes, with the line of the epoch that this checkpoint ends
-    journal_line: str = ""
+    mark: Mark = field(default_factory=Mark)  # where the journal's line of this epoch begins
+    journal_line: str = ""  # that line: it is written after the checkpoint
 
 
 Tensors = dict[str, torch.Tensor]
@@ -48,34 +49,54 @@ def save_checkpoint(
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items() if value is not None}
     place = folder / CHECKPOINT_FOLDER
-    stem = f"epoch-{progress.epoch:05d}"
-    with atomic_path(place / f"{stem}.safetensors") as temporary:
+    path = place / f"{_stem(progress.epoch)}.safetensors"
+    with atomic_path(path) as temporary:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
-    digest = sha256_file(place / f"{stem}.safetensors")
-    write_json(place / f"{stem}.json", {"tensors_sha256": digest, "progress": asdict(progress)})
-    for old in sorted(place.glob("epoch-*.json"))[:-GENERATIONS]:
-        old.unlink()
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+    record = {"tensors_sha256": sha256_file(path), "progress": asdict(progress)}
+    write_json(path.with_suffix(".json"), {**record, "record_sha256": digest_of(record)})
+    kept = {_stem(progress.epoch - age) for age in range(GENERATIONS)}
+    for file in sorted(
+        place.iterdir()
+    ):  # also what a kill left behind, and the later ones of a run that starts over
+        if file.stem not in kept:
+            file.unlink()
 
 
 def load_checkpoint(
     folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, Tensors] | None:
-    """Restore the newest whole checkpoint into network and optimiser; None where there is none."""
+    """Restore the newest whole checkpoint into network and optimiser; None where there is none.
+
+    Returns how far it is and the best weights so far.
+    """
     for path in sorted((folder / CHECKPOINT_FOLDER).glob("epoch-*.json"), reverse=True):
         try:
-            record = read_json(path)
-            progress = Progress(**record["progress"])
-            if sha256_file(path.with_suffix(".safetensors")) != record["tensors_sha256"]:
-                raise ValueError("the tensors are not those it was written with")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            progress, tensors = _read(path)
+            if not holds(folder, progress.mark):
+                raise ValueError("the journal isn't the one it was written with")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             logger.warning("checkpoint %s can't be used (%s); trying the one before", path.name, error)
             continue
-        tensors = load_file(path.with_suffix(".safetensors"))
         network.load_state_dict(_below(tensors, "network."))
         _restore_optimizer(optimizer, _below(tensors, "optimizer."))
         return progress, _below(tensors, "best.")
     return None
+
+
+def _stem(epoch: int) -> str:
+    return f"epoch-{epoch:05d}"
+
+
+def _read(path: Path) -> tuple[Progress, Tensors]:
+    """Return what a checkpoint holds; ValueError, KeyError or TypeError where it isn't what was written."""
+    record = read_json(path)
+    written = record.pop("record_sha256")
+    if digest_of(record) != written:
+        raise ValueError("it is not what was written")
+    progress = Progress(**{**record["progress"], "mark": Mark(**record["progress"]["mark"])})
+    if sha256_file(path.with_suffix(".safetensors")) != record["tensors_sha256"]:
+        raise ValueError("the tensors are not those it was written with")
+    return progress, load_file(path.with_suffix(".safetensors"))
 
 
 def _below(tensors: Tensors, prefix: str) -> Tensors:

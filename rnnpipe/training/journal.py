@@ -3,17 +3,22 @@
 Losses of single steps are hexadecimal floats, so that they are exact. Trackers and progress displays read the
 journal; training never waits for them.
 
-    start     journal, time_ms, device, reason, threads, precision, parameters, epochs, updates_per_epoch
-    steps     epoch, first_step, losses, samples_per_s, time_ms
-    epoch     epoch, step, train_loss, validation_loss, validation_accuracy, learning_rate, wall_s, …, time_ms
-    end       best_epoch, epochs, stopped_early, wall_s, time_ms
+    start   variant, seed, parameters, device, threads, precision, torch, epochs, updates_per_epoch, images, …
+    steps   epoch, first_step, losses (hexadecimal), samples_per_s
+    epoch   epoch, step, train_loss, learning_rate, validation_loss, validation_accuracy, wall_s, samples_per_s
+    end     what start says of the training, best_epoch, epochs, stopped_early, wall_s, samples_per_s, …
+
+Each has time_ms, in ms since 1970; wall_s are seconds, losses nats.
 """
 
+import hashlib
 import json
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from rnnpipe.files import write_bytes
 
@@ -27,29 +32,48 @@ def event_line(event: str, **values: Any) -> str:
     return json.dumps({"event": event, **values, "time_ms": time.time_ns() // 1_000_000}, allow_nan=False) + "\n"
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A place in a journal: how many bytes stand before it, and their SHA-256 (hex)."""
+
+    length: int = 0
+    sha256: str = hashlib.sha256().hexdigest()
+
+
 class Journal:
-    """An append-only journal; `position` is its length in bytes, which checkpoints remember."""
+    """An append-only journal."""
 
-    def __init__(self, folder: Path, position: int = 0, last_line: str = "") -> None:
-        """Open the journal of a run folder as a checkpoint left it: `position` bytes, ending with `last_line`.
+    def __init__(self, folder: Path, mark: Mark = Mark(), next_line: str = "") -> None:
+        """Open the journal of a run folder as it stood at `mark`, followed by `next_line`.
 
-        What a killed run wrote after it is dropped, and the last line is added if the kill came before it.
+        What a killed run wrote after the mark is dropped. The file is replaced, so that a reader sees the restart.
         """
-        path = folder / JOURNAL_FILE
-        kept = path.read_bytes()[:position] if position else b""
-        if len(kept) < position:
-            kept = kept[: position - len(last_line.encode())] + last_line.encode()
-        write_bytes(path, kept)
-        self._file = path.open("ab", buffering=0)
-        self.position = len(kept)
+        assert holds(folder, mark), "a checkpoint is only used with its journal"
+        content = _beginning(folder, mark.length) + next_line.encode()
+        write_bytes(folder / JOURNAL_FILE, content)
+        self._file = (folder / JOURNAL_FILE).open("ab")
+        self._length, self._hash = len(content), hashlib.sha256(content)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def append(self, line: str) -> None:
         """Append a line made by `event_line`."""
-        self.position += self._file.write(line.encode())
+        content = line.encode()
+        self._file.write(content)
+        self._file.flush()
+        self._length += len(content)
+        self._hash.update(content)
 
-    def sync(self) -> None:
-        """Wait until everything is on the disk."""
+    def sync(self) -> Mark:
+        """Wait until everything is on the disk; return where the journal ends."""
         os.fsync(self._file.fileno())
+        return Mark(self._length, self._hash.hexdigest())
 
     def close(self) -> None:
         """Make the journal durable and close it."""
@@ -57,19 +81,39 @@ class Journal:
         self._file.close()
 
 
+def holds(folder: Path, mark: Mark) -> bool:
+    """Say whether a run folder's journal begins with the very bytes that stood before `mark`."""
+    return hashlib.sha256(_beginning(folder, mark.length)).hexdigest() == mark.sha256
+
+
+def _beginning(folder: Path, length: int) -> bytes:
+    if not length:
+        return b""
+    try:
+        with (folder / JOURNAL_FILE).open("rb") as file:
+            return file.read(length)
+    except FileNotFoundError:
+        return b""
+
+
 class JournalReader:
     """Reads a journal that may still be growing; each call of `new_events` returns what came since the last."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, from_next_start: bool = False) -> None:
+        """Read the journal of a run folder; from its next start, if what stands there now is another process'."""
         self._path = folder / JOURNAL_FILE
-        self._position = 0
+        self._ignored = self._path.stat().st_ino if from_next_start and self._path.exists() else None
+        self._inode = self._position = 0
 
     def new_events(self) -> list[Event]:
-        """Return the whole lines that were appended since the last call; start over if the file shrank."""
+        """Return the whole lines that came since the last call; all of them if the file was replaced or shrank."""
         try:
             with self._path.open("rb") as file:
-                if file.seek(0, os.SEEK_END) < self._position:
-                    self._position = 0
+                status = os.fstat(file.fileno())
+                if status.st_ino == self._ignored:
+                    return []
+                if status.st_ino != self._inode or status.st_size < self._position:
+                    self._inode, self._position = status.st_ino, 0
                 file.seek(self._position)
                 content = file.read()
         except FileNotFoundError:

@@ -1,9 +1,11 @@
 """The one training loop, for all variants: minibatches in a fixed order, validation, best epoch, checkpoints."""
 
 import logging
+import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from itertools import takewhile
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -34,6 +36,13 @@ class Outcome:
     stopped_early: bool
 
 
+class Validation(NamedTuple):
+    """How good a net is on the validation images; the loss is in nats."""
+
+    accuracy: float
+    loss: float
+
+
 class Fit:
     """A training under way: network, optimiser, cursor, best weights so far."""
 
@@ -53,8 +62,12 @@ class Fit:
             self.progress, self.best = found
             logger.info("resumed after epoch %d", self.progress.epoch)
 
-    def run(self) -> Outcome:
-        """Train to the last epoch or until validation no longer improves; return the best epoch's weights."""
+    def run(self, recorder: Recorder) -> Outcome:
+        """Train to the last epoch or until validation no longer improves; return the best epoch's weights.
+
+        Raises TrainingError when a loss or a weight is no longer finite.
+        """
+        self.recorder = recorder
         patience = self.setting.config.early_stopping_patience
         while self.progress.epoch < self.setting.config.epochs:
             if patience and self.progress.epochs_without_gain >= patience:
@@ -68,35 +81,40 @@ class Fit:
         train_loss, rate = self._updates(epoch)
         synchronize(self.setting.device)
         wall_s = time.perf_counter() - started
-        measured: dict[str, Any] = {
-            "epoch": epoch,
-            "step": self.progress.step,
-            "train_loss": train_loss,
-            "learning_rate": rate,
-        }
-        measured |= self._validate()
-        self._keep_best(epoch, measured)
-        measured |= {"wall_s": wall_s, "samples_per_s": len(self.data.train_y_N) / wall_s}
+        self._check_weights(epoch)
+        validation = self._validate(epoch)
+        self._keep_best(epoch, validation)
         self.progress.epoch = epoch
         self.progress.wall_s += wall_s
-        self._checkpoint(event_line("epoch", **measured))
+        line = event_line(
+            "epoch",
+            epoch=epoch,
+            step=self.progress.step,
+            train_loss=train_loss,
+            learning_rate=rate,
+            validation_loss=validation.loss if validation else None,
+            validation_accuracy=validation.accuracy if validation else None,
+            wall_s=wall_s,
+            samples_per_s=len(self.data.train_y_N) / wall_s,
+        )
+        self._checkpoint(line)
 
     def _checkpoint(self, line: str) -> None:
         """Save a checkpoint that holds the journal's next line, then write that line.
 
         In this order whoever reads the line knows that the epoch is safe: it is never done, or told, twice.
         """
-        self.recorder.sync()
-        self.progress.journal_line = line
-        self.progress.journal_position = self.recorder.position + len(line.encode())
+        self.progress.mark, self.progress.journal_line = self.recorder.sync(), line
         if self.setting.folder is not None:
             save_checkpoint(self.setting.folder, self.progress, self.network, self.optimizer, self.best)
         self.recorder.append(line)
 
     def _updates(self, epoch: int) -> tuple[float, float]:
         """Make one epoch's updates; return the mean loss of its images and the last learning rate."""
-        config, reported, weighted = self.setting.config, time.perf_counter(), 0.0
-        order = epoch_order(self.setting.seed, epoch, len(self.data.train_y_N))
+        config, reported = self.setting.config, time.perf_counter()
+        total = len(self.data.train_y_N)
+        order = epoch_order(self.setting.seed, epoch, total).to(self.data.train_y_N.device)
+        summed: list[float] = []  # the losses of the epoch's updates, each times its number of images
         losses: list[torch.Tensor] = []
         sizes: list[int] = []
         rate = config.learning_rate
@@ -107,17 +125,17 @@ class Fit:
             sizes.append(len(chosen))
             self.progress.step += 1
             if time.perf_counter() - reported > REPORT_EVERY_S:
-                weighted += self._report(epoch, losses, sizes, reported)
+                summed += self._report(epoch, losses, sizes, reported)
                 losses, sizes, reported = [], [], time.perf_counter()
-        weighted += self._report(epoch, losses, sizes, reported)
-        return weighted / len(order), rate
+        summed += self._report(epoch, losses, sizes, reported)
+        # An exact sum: how many losses a report holds depends on the clock, their mean must not.
+        return math.fsum(summed) / total, rate
 
     def _update(self, chosen: torch.Tensor, rate: float, epoch: int) -> torch.Tensor:
-        """Make one update with the images `chosen`; return its loss, still on the device."""
+        """Make one update with the images of these numbers; return its loss, still on the device."""
         setting = self.setting
-        # dropout noise is a function of the seed and the step, so that a resumed run meets the same
+        # Dropout's noise is a function of the seed and the step, so that a resumed run meets the same.
         torch.manual_seed(mix_seed(setting.seed, epoch, self.progress.step))
-        chosen = chosen.to(self.data.train_y_N.device)
         x_BTI = scale_pixels(self.data.train_x_NTI[chosen].to(setting.device), setting.spec)
         y_B = self.data.train_y_N[chosen].to(setting.device)
         with autocast(setting.device, setting.precision):
@@ -130,59 +148,65 @@ class Fit:
         self.optimizer.step()
         return loss.detach()
 
-    def _report(self, epoch: int, losses: list[torch.Tensor], sizes: list[int], since: float) -> float:
-        """Write the losses of some updates to the journal; return their sum, weighted by batch size."""
+    def _report(self, epoch: int, losses: list[torch.Tensor], sizes: list[int], since: float) -> list[float]:
+        """Write the losses of some updates to the journal; return each times its batch size."""
         if not losses:
-            return 0.0
-        values: list[float] = torch.stack(losses).double().tolist()
+            return []
+        values: list[float] = torch.stack(losses).tolist()
         first_step = self.progress.step - len(values)
-        for offset, value in enumerate(values):
-            if not abs(value) < float("inf"):  # also true for NaN
-                step = first_step + offset
-                rate = learning_rate_at(step, self.total_updates, self.setting.config)
-                raise TrainingError(
-                    f"the loss became {value} at step {step} (epoch {epoch}, learning rate {rate:.3g})",
-                    "lower training.learning_rate, or set training.gradient_clip_norm",
-                )
-        images_per_s = sum(sizes) / max(time.perf_counter() - since, 1e-9)
-        told = {"epoch": epoch, "first_step": first_step, "samples_per_s": images_per_s}
-        self.recorder.append(event_line("steps", **told, losses=[value.hex() for value in values]))
-        return sum(value * size for value, size in zip(values, sizes, strict=True))
+        finite = list(takewhile(math.isfinite, values))
+        if finite:
+            images_per_s = sum(sizes) / max(time.perf_counter() - since, 1e-9)
+            told = {"epoch": epoch, "first_step": first_step, "samples_per_s": images_per_s}
+            self.recorder.append(event_line("steps", **told, losses=[value.hex() for value in finite]))
+        if len(finite) < len(values):
+            loss = values[len(finite)]
+            raise self._diverged(f"the loss became {loss}", first_step + len(finite), epoch)
+        return [value * size for value, size in zip(values, sizes, strict=True)]
 
-    def _validate(self) -> dict[str, float | None]:
+    def _check_weights(self, epoch: int) -> None:
+        """Raise TrainingError where the last update left weights that aren't finite: no training loss shows it."""
+        if not all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
+            raise self._diverged("the weights became infinite or NaN", self.progress.step - 1, epoch)
+
+    def _validate(self, epoch: int) -> Validation | None:
         x_NTI, y_N = self.data.validation_x_NTI, self.data.validation_y_N
         if x_NTI is None or y_N is None:
-            return {"validation_loss": None, "validation_accuracy": None}
+            return None
         with autocast(self.setting.device, self.setting.precision):
             found = predict(self.network, x_NTI, self.setting.spec, self.setting.device, VALIDATION_BATCH)
         probabilities_NK, labels_N = found.probabilities_NK.numpy(), y_N.numpy()
-        return {
-            "validation_loss": mean_loss(probabilities_NK, labels_N),
-            "validation_accuracy": accuracy(probabilities_NK, labels_N),
-        }
+        loss = mean_loss(probabilities_NK, labels_N)
+        if not math.isfinite(loss):
+            raise self._diverged(f"the validation loss became {loss}", self.progress.step - 1, epoch)
+        return Validation(accuracy(probabilities_NK, labels_N), loss)
 
-    def _keep_best(self, epoch: int, measured: dict[str, Any]) -> None:
+    def _diverged(self, what: str, step: int, epoch: int) -> TrainingError:
+        rate = learning_rate_at(step, self.total_updates, self.setting.config)
+        return TrainingError(
+            f"{what} at step {step} (epoch {epoch}, learning rate {rate:.3g})",
+            "lower training.learning_rate, or set training.gradient_clip_norm",
+        )
+
+    def _keep_best(self, epoch: int, validation: Validation | None) -> None:
         """Keep this epoch's weights if validation is better (or there is none): accuracy, then loss."""
-        reached = (measured["validation_accuracy"], measured["validation_loss"])
-        if reached[0] is None or (reached[0], -reached[1]) > (
-            self.progress.best_accuracy,
-            -self.progress.best_loss,
-        ):
-            self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
-            self.progress.best_epoch, self.progress.epochs_without_gain = epoch, 0
-            if reached[0] is not None:
-                self.progress.best_accuracy, self.progress.best_loss = reached
-        else:
-            self.progress.epochs_without_gain += 1
+        progress = self.progress
+        if validation is not None:
+            best = (progress.best_accuracy, -progress.best_loss)
+            if (validation.accuracy, -validation.loss) <= best:
+                progress.epochs_without_gain += 1
+                return
+            progress.best_accuracy, progress.best_loss = validation
+        progress.best_epoch, progress.epochs_without_gain = epoch, 0
+        self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
 
 
 def fit(network: nn.Module, data: TrainingData, setting: Setting, recorder: Recorder | None = None) -> Outcome:
     """Train `network` (x_BTI → logits_BK) in place and return the best epoch's weights.
 
-    With a run folder in `setting` it goes on from the newest checkpoint there. Raises TrainingError when the loss
-    is no longer finite.
+    With a run folder in `setting` it goes on from the newest checkpoint there; a journal in that folder is opened
+    by the caller between `Fit.resume` and `Fit.run`. Raises TrainingError when a loss or a weight isn't finite.
     """
     training = Fit(network, data, setting)
     training.resume()
-    training.recorder = recorder or NullRecorder()
-    return training.run()
+    return training.run(recorder or NullRecorder())

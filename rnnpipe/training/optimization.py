@@ -9,7 +9,7 @@ from torch import nn
 from rnnpipe.config import TrainingConfig
 
 ONE_CYCLE_START = 0.04  # of the highest rate, at the first update
-ONE_CYCLE_END = 0.01  # of the highest rate, at the last
+ONE_CYCLE_END = 0.01  # of the highest rate, where an update after the last one would be
 
 
 def constant(step: int, total: int, warmup_fraction: float) -> float:
@@ -26,7 +26,10 @@ def one_cycle(step: int, total: int, warmup_fraction: float) -> float:
 
 
 def cosine(step: int, total: int, warmup_fraction: float) -> float:
-    """Return a factor that falls from 1 to 0 along half a cosine (Loshchilov and Hutter, 2017)."""
+    """Return a factor that falls along half a cosine from 1 towards 0 (Loshchilov and Hutter, 2017).
+
+    It would reach 0 after the last update: an update at rate 0 changes nothing.
+    """
     return 0.5 * (1 + math.cos(math.pi * step / max(1, total)))
 
 

@@ -10,30 +10,28 @@ import torch
 from rnnpipe.config import TrainingConfig
 from rnnpipe.evaluation.deploy import ModelSpec
 from rnnpipe.runtime import Precision
+from rnnpipe.training.journal import Mark
 
 
 class Recorder(Protocol):
-    """Where a training tells what happens; `position` is how many bytes it has taken."""
-
-    position: int
+    """Where a training tells what happens."""
 
     def append(self, line: str) -> None:
         """Take the line of an event."""
 
-    def sync(self) -> None:
-        """Make sure that what was taken isn't lost."""
+    def sync(self) -> Mark:
+        """Make sure that what was taken isn't lost; return where it ends."""
 
 
 class NullRecorder:
     """Takes every event and keeps none."""
 
-    position = 0
-
     def append(self, line: str) -> None:
         """Do nothing."""
 
-    def sync(self) -> None:
-        """Do nothing."""
+    def sync(self) -> Mark:
+        """Return the mark of an empty journal."""
+        return Mark()
 
 
 @dataclass(frozen=True)

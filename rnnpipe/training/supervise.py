@@ -26,7 +26,7 @@ def train_supervised(
 
     def build(folder: Path) -> dict[str, Any]:
         prepare(folder, **job)
-        reader = JournalReader(folder)
+        reader = JournalReader(folder, from_next_start=True)
         launcher.run(
             TARGET,
             folder,

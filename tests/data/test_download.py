@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from rnnpipe.config.sections import DataConfig
+from rnnpipe.credentials import mask_credentials
 from rnnpipe.data import archives
-from rnnpipe.data.download import download, mask_credentials
+from rnnpipe.data.download import download
 from rnnpipe.data.mirrors import fetch_files, mirror_urls
 from rnnpipe.errors import DataError
 

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import TrackingError
-from rnnpipe.tracking.addresses import mask_credentials, resolve_uri
+from rnnpipe.tracking.addresses import resolve_uri
 
 
 def test_config_comes_before_environment_and_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,119 @@
+"""What sections are made of: their frozen base, and the kinds of values with the checks of a single field."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NamedTuple, Self, get_args
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from rnnpipe.catalogue import DATASETS, SEQUENCES, VARIANTS
+
+CROSS_FIELD = "cross_field"
+
+
+class Clash(NamedTuple):
+    """Fields, each right, that don't fit together: paths from the section, the one to blame first."""
+
+    fields: tuple[str, ...]
+    reason: str
+
+
+class Section(BaseModel):
+    """A frozen part of a config that refuses unknown keys, NaN, infinities and true or false for a number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def clashes(self) -> Iterator[Clash]:
+        """Yield every mistake that takes more than one field to see."""
+        return iter(())
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_booleans(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        values = value if isinstance(value, list | tuple) else [value]
+        if bool not in (annotation, *get_args(annotation)) and any(isinstance(item, bool) for item in values):
+            raise PydanticCustomError("boolean", "true and false are no value here")
+        return value
+
+    @model_validator(mode="after")
+    def _check_clashes(self) -> Self:
+        details = []
+        for fields, reason in self.clashes():
+            value: Any = self
+            for part in fields[0].split("."):
+                value = getattr(value, part)
+            kind = PydanticCustomError(CROSS_FIELD, "{reason}", {"reason": reason, "fields": fields})
+            details.append(InitErrorDetails(type=kind, loc=tuple(fields[0].split(".")), input=value))
+        if details:
+            raise ValidationError.from_exception_data(type(self).__name__, details)
+        return self
+
+
+def _one_of(kind: str, names: Mapping[str, object]) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"no {kind} has this name; choose one of {', '.join(names)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _listed(names: Mapping[str, object]) -> Any:
+    return Field(json_schema_extra={"enum": list(names)})
+
+
+def _check_address(address: str) -> str:
+    try:
+        parts = urlsplit(address)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        right = False
+    if not right or any(character.isspace() or not character.isprintable() for character in address):
+        raise ValueError("must be an http or https URL, such as https://mirror.example/mnist")
+    return address
+
+
+def _check_path(path: str) -> str:
+    if "\0" in path or not path.strip():
+        raise ValueError("must be the path of a folder")
+    return path
+
+
+def _in_words(rule: str) -> dict[str, Any]:
+    """Return what a pattern means; editors show it too."""
+    return {"patternErrorMessage": rule}
+
+
+DatasetName = Annotated[str, _one_of("dataset", DATASETS), _listed(DATASETS)]
+SequenceName = Annotated[str, _one_of("sequence transform", SEQUENCES), _listed(SEQUENCES)]
+VariantName = Annotated[str, _one_of("variant", VARIANTS), _listed(VARIANTS)]
+PlainName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$",
+        json_schema_extra=_in_words(
+            "up to 63 lower-case letters, digits, dots, dashes and underscores, the first a letter or digit"
+        ),
+    ),
+]
+DeviceName = Annotated[
+    str,
+    Field(
+        pattern=r"^(auto|cpu|mps|(cuda|xpu)(:\d{1,3})?)$",
+        json_schema_extra=_in_words("auto, cpu, cuda, xpu, mps, or one of several, such as cuda:1"),
+    ),
+]
+WebAddress = Annotated[str, AfterValidator(_check_address)]
+FolderPath = Annotated[str, AfterValidator(_check_path)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]

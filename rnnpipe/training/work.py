@@ -1,0 +1,111 @@
+"""What the process of a training does: takes a device, trains on it, saves the model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rnnpipe.config import PipelineConfig, VariantConfig
+from rnnpipe.errors import TrainingError
+from rnnpipe.evaluation.deploy import ModelSpec, build_network, save_model
+from rnnpipe.evaluation.predict import is_out_of_memory
+from rnnpipe.files import read_json
+from rnnpipe.models.classifier import count_parameters
+from rnnpipe.processes.slots import acquire_slot, cpu_slots
+from rnnpipe.runtime import (
+    Device,
+    choose_precision,
+    describe_device,
+    resolve_device,
+    seed_everything,
+    set_threads,
+)
+from rnnpipe.training.data import open_training_data
+from rnnpipe.training.journal import Journal, event_line
+from rnnpipe.training.loop import Fit, Outcome
+from rnnpipe.training.preflight import check_before_training
+from rnnpipe.training.setting import Setting, TrainingData
+
+Facts = dict[str, Any]
+
+
+def run_training(
+    folder: Path, sequences_folder: Path, config: PipelineConfig, *, variant: VariantConfig, seed: int
+) -> Facts:
+    """Train one variant with one seed in a run folder, going on where a killed run was; return the facts.
+
+    A slot of the device is held meanwhile. Raises TrainingError, DeviceError.
+    """
+    set_threads(config.execution.threads)
+    device = resolve_device(config.execution.device)
+    slots = cpu_slots(config.execution.threads) if device.kind == "cpu" else 1
+    slot = acquire_slot(device.name, slots, f"{config.name} {variant.label} seed {seed}")
+    try:
+        seed_everything(seed)
+        precision, precision_reason = choose_precision(device.torch, config.execution.precision)
+        spec = ModelSpec.of(read_json(sequences_folder / "manifest.json")["facts"], variant)
+        setting = Setting(spec, config.training_of(variant), seed, device.torch, precision, folder)
+        facts = {
+            "variant": variant.label,
+            "seed": seed,
+            **_describe(device),
+            "threads": config.execution.threads,
+            "precision": precision,
+            "precision_reason": precision_reason,
+            "torch": version("torch"),
+        }
+        with _out_of_memory_explained(setting):
+            return _train(setting, open_training_data(sequences_folder, device.torch), facts, folder)
+    finally:
+        slot.release()
+
+
+def _train(setting: Setting, data: TrainingData, facts: Facts, folder: Path) -> Facts:
+    network = build_network(setting.spec, setting.seed)
+    fitting = Fit(network.to(setting.device), data, setting)
+    fitting.resume()
+    is_new = not fitting.progress.epoch
+    if is_new and setting.config.preflight:
+        check_before_training(network, data, setting)
+    facts = {**facts, "parameters": count_parameters(network)}
+    with Journal(folder, fitting.progress.mark, fitting.progress.journal_line) as journal:
+        if is_new:
+            totals = {"epochs": setting.config.epochs, "updates_per_epoch": fitting.updates_per_epoch}
+            journal.append(event_line("start", **facts, **totals, images=len(data.train_y_N)))
+        outcome = fitting.run(journal)
+        network.load_state_dict(outcome.weights)
+        save_model(folder, setting.spec, network)
+        facts |= _results(outcome, data)
+        journal.append(event_line("end", **facts))
+    return facts
+
+
+def _describe(device: Device) -> Facts:
+    return {"device": describe_device(device.torch), "device_reason": device.reason}
+
+
+def _results(outcome: Outcome, data: TrainingData) -> Facts:
+    progress, is_validated = outcome.progress, data.validation_y_N is not None
+    return {
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "stopped_early": outcome.stopped_early,
+        "wall_s": progress.wall_s,
+        "samples_per_s": len(data.train_y_N) * progress.epoch / progress.wall_s,
+        "validation_accuracy": progress.best_accuracy if is_validated else None,
+        "validation_loss": progress.best_loss if is_validated else None,
+    }
+
+
+@contextmanager
+def _out_of_memory_explained(setting: Setting) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"{setting.device} ran out of memory with {setting.config.batch_size} images an update",
+            "lower training.batch_size, use a smaller net, or a transform with fewer steps",
+        ) from error

@@ -1,0 +1,66 @@
+"""What the tests let run in processes of their own."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from rnnpipe.errors import DataError
+from rnnpipe.processes.launcher import Launcher
+from rnnpipe.processes.slots import acquire_slot
+
+IMPORTED_IN = os.getpid()
+
+
+def write_pids(folder: Path) -> None:
+    (folder / "pids").write_text(f"{os.getpid()} {os.getppid()} {IMPORTED_IN}")
+    print("said by the job")
+
+
+def fail_for_users(folder: Path) -> None:
+    raise DataError("the images are gone", "bring them back")
+
+
+def fail_unexpectedly(folder: Path) -> None:
+    raise KeyError("nobody thought of this")
+
+
+def be_killed(folder: Path) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def crash(folder: Path) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def leave(folder: Path) -> None:
+    os._exit(200)
+
+
+def sleep_long(folder: Path) -> None:
+    (folder / "pid").write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+def sleep_stubbornly(folder: Path) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sleep_long(folder)
+
+
+def use_launcher(folder: Path) -> None:
+    """The body of a user process that will be killed in the middle of a job."""
+    with Launcher() as launcher:
+        launcher.run("process_targets:sleep_long", folder)
+
+
+def hold_slot(folder: Path) -> None:
+    """The body of a process that takes the only slot of a device and keeps it."""
+    lock = acquire_slot("cuda:0", 1, "the other training")
+    (folder / "held").touch()
+    time.sleep(600)
+    lock.release()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](Path(sys.argv[2]))

@@ -1,0 +1,166 @@
+"""The launcher: jobs in processes of their own, and what becomes of them in every kind of end."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from process_helpers import StartUser, is_alive
+
+from rnnpipe.errors import DataError, RnnpipeError, TrainingError
+from rnnpipe.files import write_json
+from rnnpipe.processes import launcher as launcher_module
+from rnnpipe.processes.forkserver import ERROR_FILE, OUTPUT_FILE
+from rnnpipe.processes.launcher import Launcher
+
+WaitFor = Callable[..., None]
+
+
+@pytest.fixture
+def launcher() -> Iterator[Launcher]:
+    with Launcher(preload=["process_targets"]) as started:
+        yield started
+
+
+def test_a_job_is_forked_from_a_server_that_has_imported_what_it_needs(launcher: Launcher, tmp_path: Path) -> None:
+    launcher.run("process_targets:write_pids", tmp_path)
+    job, parent, imported_in = map(int, (tmp_path / "pids").read_text().split())
+    assert job not in (os.getpid(), parent) and parent != os.getpid()
+    assert imported_in == parent, "the module was imported in the job, not in the fork server"
+    assert (tmp_path / OUTPUT_FILE).read_text() == "said by the job\n"
+
+
+def test_a_warm_server_runs_a_job_in_less_than_half_a_second(launcher: Launcher, tmp_path: Path) -> None:
+    launcher.run("process_targets:write_pids", tmp_path)
+    walls_s = []
+    for _ in range(3):
+        started = time.perf_counter()
+        launcher.run("process_targets:write_pids", tmp_path)
+        walls_s.append(time.perf_counter() - started)
+    assert min(walls_s) < 0.5
+
+
+def test_an_error_of_rnnpipe_arrives_as_it_was_raised(launcher: Launcher, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the images are gone") as caught:
+        launcher.run("process_targets:fail_for_users", tmp_path)
+    assert caught.value.fix == "bring them back"
+
+
+def test_an_unexpected_error_names_itself_and_where_its_traceback_is(launcher: Launcher, tmp_path: Path) -> None:
+    with pytest.raises(RnnpipeError, match="KeyError: 'nobody thought of this'") as caught:
+        launcher.run("process_targets:fail_unexpectedly", tmp_path)
+    assert str(tmp_path / OUTPUT_FILE) in caught.value.fix
+    assert "Traceback" in (tmp_path / OUTPUT_FILE).read_text()
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [("be_killed", "killed by SIGKILL"), ("crash", "killed by SIGSEGV"), ("leave", "ended with code 200")],
+)
+def test_a_crash_names_the_signal_and_leaves_the_others_alone(
+    launcher: Launcher, tmp_path: Path, target: str, words: str
+) -> None:
+    with pytest.raises(TrainingError, match=words):
+        launcher.run(f"process_targets:{target}", tmp_path)
+    launcher.run("process_targets:write_pids", tmp_path)
+
+
+def test_the_error_of_an_earlier_try_is_not_taken_for_this_one_s(launcher: Launcher, tmp_path: Path) -> None:
+    write_json(tmp_path / ERROR_FILE, {"type": "DataError", "message": "old", "fix": ""})
+    with pytest.raises(TrainingError, match="SIGKILL"):
+        launcher.run("process_targets:be_killed", tmp_path)
+
+
+@pytest.mark.parametrize("target", ["sleep_long", "sleep_stubbornly"])
+def test_a_time_out_stops_the_job_even_if_it_does_not_want_to(
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setattr(launcher_module, "GRACE_S", 0.4)
+    launcher.run("process_targets:write_pids", tmp_path)
+    with pytest.raises(TrainingError, match=r"after 0\.3 s, the time-out"):
+        launcher.run(f"process_targets:{target}", tmp_path, timeout_s=0.3)
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+
+
+def test_many_threads_run_jobs_at_once(launcher: Launcher, tmp_path: Path) -> None:
+    folders = [tmp_path / str(number) for number in range(16)]
+
+    def run(number: int) -> str:
+        if number % 4 == 3:
+            with pytest.raises(DataError):
+                launcher.run("process_targets:fail_for_users", folders[number])
+            return f"failed {number}"
+        launcher.run("process_targets:write_pids", folders[number])
+        return (folders[number] / "pids").read_text()
+
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor(16) as pool:
+        assert len(set(pool.map(run, range(16)))) == 16
+
+
+def test_what_waits_is_called_while_the_job_runs_and_once_after_its_end(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    seen: list[bool] = []
+    launcher.run(
+        "process_targets:write_pids", tmp_path, while_waiting=lambda: seen.append((tmp_path / "pids").exists())
+    )
+    assert seen[-1]
+
+
+def test_a_job_nobody_waits_for_any_more_is_stopped(launcher: Launcher, tmp_path: Path, wait_for: WaitFor) -> None:
+    def interrupt() -> None:
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launcher.run("process_targets:sleep_long", tmp_path, while_waiting=interrupt)
+    wait_for(lambda: not is_alive(int((tmp_path / "pid").read_text())))
+
+
+def test_closing_ends_every_job_and_starts_no_other(tmp_path: Path, wait_for: WaitFor) -> None:
+    launcher, errors = Launcher(), []
+
+    def run() -> None:
+        try:
+            launcher.run("process_targets:sleep_long", tmp_path)
+        except TrainingError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    launcher.close()
+    thread.join(timeout=10)
+    assert len(errors) == 1 and not is_alive(int((tmp_path / "pid").read_text()))
+    with pytest.raises(TrainingError, match="being stopped"):
+        launcher.run("process_targets:write_pids", tmp_path)
+    launcher.close()
+
+
+def test_a_killed_fork_server_takes_its_jobs_along_and_is_replaced(
+    launcher: Launcher, tmp_path: Path, wait_for: WaitFor
+) -> None:
+    def kill_server() -> None:
+        if (tmp_path / "pid").exists() and (text := (tmp_path / "pid").read_text()) and is_alive(int(text)):
+            os.kill(psutil.Process(int(text)).ppid(), signal.SIGKILL)
+
+    with pytest.raises(TrainingError, match="SIGKILL"):
+        launcher.run("process_targets:sleep_long", tmp_path, while_waiting=kill_server)
+    wait_for(lambda: not is_alive(int((tmp_path / "pid").read_text())))
+    launcher.run("process_targets:write_pids", tmp_path)
+
+
+def test_a_killed_user_leaves_no_process_behind(tmp_path: Path, start_user: StartUser, wait_for: WaitFor) -> None:
+    user = start_user("process_targets:use_launcher", tmp_path)
+    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    family = psutil.Process(user.pid).children(recursive=True)
+    assert len(family) == 2, "the fork server and its job"
+    user.send_signal(signal.SIGKILL)
+    wait_for(lambda: not any(is_alive(process.pid) for process in family))
