@@ -105,7 +105,7 @@ def evaluate_model(
 ) -> StageRef:
     """Return the evaluation of a model, given as digest and folder, on the test images."""
     digest, folder = model
-    recipe = evaluation_recipe(digest, sequences, config.evaluation, config.execution)
+    recipe = evaluation_recipe(digest, sequences, config.evaluation, config.execution, subject=label)
     arguments = {"model_folder": folder, "sequences": sequences.model_dump(), "config": config, "label": label}
     return StageRef(**submit_stage(session, tasks.evaluate, f"test {label}", recipe, **arguments).result())
 

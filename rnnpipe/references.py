@@ -14,10 +14,14 @@ class Reference(BaseModel):
 
 
 class Recipe(Reference):
-    """What a stage's output is made from: everything that can change it, and nothing else."""
+    """What a stage's output is made from: everything that can change it, and nothing else.
+
+    `subject` says in words what it is about, where the inputs are digests only; it is no part of the key.
+    """
 
     stage: str
     inputs: dict[str, Any]
+    subject: str = ""
 
     @property
     def key(self) -> str:

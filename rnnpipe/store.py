@@ -109,7 +109,7 @@ class Store:
             return Plan(True, f"skipped: same {len(recipe.inputs)} inputs as run {entry.run}")
         if self.folder(recipe).joinpath(MANIFEST).exists():
             return Plan(False, "ran: the stored files don't match their digests")
-        earlier = [manifest["inputs"] for manifest in self._manifests(recipe)]
+        earlier = [m["inputs"] for m in self._manifests(recipe) if m["subject"] == recipe.subject]
         if not earlier:
             return Plan(False, "ran: nothing like it is stored yet")
         differences = _differences(
@@ -146,8 +146,8 @@ class Store:
         files = {name: sha256_file(folder / name) for name in names}
         content = {name: digest for name, digest in files.items() if not name.startswith(f"{LOG_FOLDER}/")}
         manifest = {
-            "stage": recipe.stage, "key": recipe.key, "inputs": recipe.inputs, "files": files,
-            "digest": digest_of(content), "facts": dict(facts), "run": run, "made_at_ns": time.time_ns(),
+            **recipe.model_dump(), "key": recipe.key, "files": files, "digest": digest_of(content),
+            "facts": dict(facts), "run": run, "made_at_ns": time.time_ns(),
         }  # fmt: skip
         write_json(folder / MANIFEST, {**manifest, SEAL: digest_of(manifest)})
 

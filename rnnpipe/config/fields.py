@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from rnnpipe.catalogue import DATASETS, SEQUENCES, VARIANTS
+from rnnpipe.credentials import mask_credentials
 
 CROSS_FIELD = "cross_field"
 
@@ -81,6 +82,13 @@ def _check_address(address: str) -> str:
         right = False
     if not right or any(character.isspace() or not character.isprintable() for character in address):
         raise ValueError("must be an http or https URL, such as https://mirror.example/mnist")
+    return _check_no_secret(address)
+
+
+def _check_no_secret(address: str) -> str:
+    """Refuse user names and passwords: a config is stored with every run."""
+    if mask_credentials(address) != address:
+        raise ValueError("holds a password; give such an address as RNNPIPE_MIRRORS or MLFLOW_TRACKING_URI")
     return address
 
 
@@ -115,5 +123,6 @@ DeviceName = Annotated[
     ),
 ]
 WebAddress = Annotated[str, AfterValidator(_check_address)]
+Storage = Annotated[str, AfterValidator(_check_no_secret)]
 FolderPath = Annotated[str, AfterValidator(_check_path)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]

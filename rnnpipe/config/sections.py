@@ -15,6 +15,7 @@ from rnnpipe.config.fields import (
     Section,
     Seed,
     SequenceName,
+    Storage,
     VariantName,
     WebAddress,
 )
@@ -196,7 +197,7 @@ class EvaluationConfig(Section):
 class TrackingConfig(Section):
     """Where MLflow keeps the runs."""
 
-    uri: str | None = Field(
+    uri: Storage | None = Field(
         None,
         description="MLflow tracking URI (sqlite or http); null: MLFLOW_TRACKING_URI, else the workspace's.",
     )

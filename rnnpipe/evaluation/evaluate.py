@@ -42,11 +42,13 @@ def evaluation_recipe(
     execution: ExecutionConfig,
     *,
     split: SplitName = "test",
+    subject: str = "",
 ) -> Recipe:
     """Return what an evaluation depends on: model, images, how and on what it is measured, and the code."""
     package = Path(__file__).parent.parent
     return Recipe(
         stage="evaluations",
+        subject=subject,
         inputs={
             "model": model_digest,
             "sequences": sequences.digest,

@@ -127,6 +127,8 @@ def test_variants_that_are_all_wrong_are_not_called_too_few(explain: Explain) ->
         (("data", "folder"), "a\0b", "data.folder = 'a\\x00b': must be the path of a folder"),
         (("data", "folder"), "", "data.folder = '': must be the path of a folder"),
         (("data", "mirrors"), ["ftp://me:secret@a"], "data.mirrors.0 = 'ftp://***@a': must be an http"),
+        (("data", "mirrors"), ["http://me:secret@a"], "data.mirrors.0 = 'http://***@a': holds a password"),
+        (("tracking", "uri"), "http://me:secret@a", "tracking.uri = 'http://***@a': holds a password"),
         (("data", "mirrors"), ["http://"], "data.mirrors.0 = 'http://': must be an http or https URL"),
         (("data", "mirrors"), ["http://a b"], "data.mirrors.0 = 'http://a b': must be an http or https URL"),
         (("data", "mirrors"), ["http://[1"], "data.mirrors.0 = 'http://[1': must be an http or https URL"),

@@ -27,7 +27,6 @@ def test_events_come_back_in_order_with_their_times(open_journal, tmp_path):
     for epoch in (1, 2):
         journal.append(event_line("steps", epoch=epoch))
         journal.append(event_line("epoch", epoch=epoch, note=ACCENTS))
-    journal.close()
     events = read_journal(tmp_path)
     assert [(event["event"], event["epoch"]) for event in events] == [
         ("steps", 1),

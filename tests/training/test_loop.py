@@ -93,7 +93,8 @@ def plain_loop(setting: Setting, data: TrainingData) -> dict[str, Tensor]:
     """The same training in plain torch, as one would write it by hand."""
     config = setting.config
     network = build_network(setting.spec, setting.seed)
-    options = {"momentum": config.momentum} if config.optimizer == "sgd" else {}
+    options = {"weight_decay": config.weight_decay}
+    options |= {"momentum": config.momentum} if config.optimizer == "sgd" else {}
     optimizer = CLASSES[config.optimizer](network.parameters(), lr=config.learning_rate, foreach=False, **options)
     step, total = 0, math.ceil(len(data.train_y_N) / config.batch_size) * config.epochs
     for epoch in range(1, config.epochs + 1):
@@ -117,7 +118,7 @@ def plain_loop(setting: Setting, data: TrainingData) -> dict[str, Tensor]:
     "training",
     [
         {"optimizer": "adam", "gradient_clip_norm": 0.5},
-        {"optimizer": "adamw", "schedule": "one-cycle", "gradient_clip_norm": None},
+        {"optimizer": "adamw", "schedule": "one-cycle", "gradient_clip_norm": None, "weight_decay": 0.1},
         {"optimizer": "sgd", "schedule": "cosine", "momentum": 0.5},
     ],
 )

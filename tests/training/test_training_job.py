@@ -1,0 +1,218 @@
+"""Trainings as stages, each in a process of its own, through the real launcher and store."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from comparing import losses_by_step
+from filelock import FileLock, Timeout
+
+from rnnpipe.config import PipelineConfig
+from rnnpipe.errors import DeviceError, RnnpipeError, TrainingError
+from rnnpipe.evaluation.deploy import load_model
+from rnnpipe.files import read_json, sha256_file, write_json
+from rnnpipe.processes.slots import cpu_slots
+from rnnpipe.references import Recipe, StageRef
+from rnnpipe.store import MANIFEST, Entry, Store
+from rnnpipe.training import supervise
+from rnnpipe.training.job import IDENTITY_FILE, prepare, training_recipe
+from rnnpipe.training.journal import Event, read_journal
+from rnnpipe.training.supervise import train_supervised
+
+SEQUENCES = StageRef(stage="sequences", key="k" * 64, digest="d" * 64, facts={})
+
+
+class Trainings:
+    """One store, and what the trainings in it told."""
+
+    def __init__(self, launcher: Any, root: Path, sequences_folder: Path) -> None:
+        self.launcher, self.store, self.sequences_folder = launcher, Store(root), sequences_folder
+        self.told: list[Event] = []
+        self.folder: Path | None = None
+        self.while_training: Callable[[Path], None] = lambda folder: None
+
+    def recipe(self, config: PipelineConfig) -> Recipe:
+        return training_recipe(SEQUENCES, config, config.variants[0], 0)
+
+    def run(self, config: PipelineConfig, sequences_folder: Path | None = None) -> Entry:
+        job = {
+            "config": config,
+            "variant": 0,
+            "seed": 0,
+            "sequences_folder": sequences_folder or self.sequences_folder,
+        }
+        return train_supervised(
+            self.launcher, self.store, self.recipe(config), job=job, run="run-1", on_events=self.take
+        )
+
+    def take(self, folder: Path, events: list[Event]) -> None:
+        self.folder = folder
+        self.told += events
+        self.while_training(folder)
+
+
+@pytest.fixture(name="trainings")
+def make_trainings(launcher, tmp_path, sequences_folder) -> Trainings:
+    return Trainings(launcher, tmp_path / "störe", sequences_folder)
+
+
+def test_a_training_is_stored_with_all_that_belongs_to_it(trainings, make_config):
+    entry = trainings.run(make_config({"preflight": True}))
+    facts = entry.ref.facts
+    spec, network = load_model(entry.path)
+    assert spec.variant.name == facts["variant"].split("-")[0] == "rnn" and not network.training
+    assert (facts["epochs"], facts["seed"], facts["threads"], facts["precision"]) == (3, 0, 1, "fp32")
+    assert facts["parameters"] == sum(parameter.numel() for parameter in network.parameters())
+    assert facts["validation_accuracy"] > 1 / 3 and facts["wall_s"] > 0 and facts["device"].startswith("cpu")
+    assert [event["event"] for event in trainings.told if event["event"] != "steps"] == [
+        "start",
+        *["epoch"] * 3,
+        "end",
+    ]
+    assert trainings.told == read_journal(entry.path)
+    assert [step for step, _ in losses_by_step(trainings.told)] == list(range(18))
+    assert not (entry.path / "log/job.json").exists() and not list(entry.path.rglob(".*"))
+
+
+def test_a_stored_training_is_not_done_again(trainings, make_config):
+    first = trainings.run(make_config())
+    trainings.told.clear()
+    assert trainings.run(make_config()).ref == first.ref and trainings.told == []
+
+
+def test_two_trainings_of_one_recipe_have_the_same_weights(trainings, make_config, launcher, tmp_path):
+    other = Trainings(launcher, tmp_path / "other", trainings.sequences_folder)
+    first, second = trainings.run(make_config()), other.run(make_config())
+    assert first.ref.digest == second.ref.digest
+    assert read_json(first.path / IDENTITY_FILE) != read_json(second.path / IDENTITY_FILE)
+
+
+@pytest.mark.parametrize("unlinked", [[MANIFEST], [MANIFEST, "log/result.json"], ["weights.safetensors"]])
+def test_a_finished_training_that_lost_a_file_is_finished_again(trainings, make_config, unlinked):
+    first, told = trainings.run(make_config()), list(trainings.told)
+    identity = sha256_file(first.path / IDENTITY_FILE)
+    for name in unlinked:
+        (first.path / name).unlink()
+    (first.path / ".weights.safetensors.killed.tmp").touch()
+    trainings.told.clear()
+    again = Trainings(trainings.launcher, trainings.store.root, trainings.sequences_folder)
+    second = again.run(make_config())
+    assert second.ref == first.ref and sha256_file(second.path / IDENTITY_FILE) == identity
+    assert again.told[:-1] == told[:-1] and again.told[-1]["event"] == "end"
+    assert again.told == read_journal(second.path)
+
+
+def test_what_stopped_a_training_arrives_and_the_next_try_may_succeed(trainings, make_config, tmp_path):
+    folder = tmp_path / "alike"
+    folder.mkdir()
+    for path in trainings.sequences_folder.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    np.save(folder / "train_x.npy", np.zeros_like(np.load(folder / "train_x.npy")))
+    config = make_config({"preflight": True})
+    with pytest.raises(TrainingError, match="can't learn 8 images") as found:
+        trainings.run(config, folder)
+    assert "preflight" in found.value.fix and (trainings.folder / "log/error.json").exists()
+    entry = trainings.run(config)
+    assert not (entry.path / "log/error.json").exists()
+
+
+def test_a_missing_device_is_told(trainings, make_config):
+    with pytest.raises(DeviceError, match="cuda:7 was asked for"):
+        trainings.run(make_config(device="cuda:7"))
+
+
+def test_a_mistake_of_ours_names_the_output_with_the_traceback(trainings, make_config, tmp_path):
+    with pytest.raises(RnnpipeError, match="FileNotFoundError") as found:
+        trainings.run(make_config(), tmp_path / "nowhere")
+    assert "Traceback" in Path(found.value.fix.removeprefix("see ")).read_text(encoding="utf-8")
+
+
+def test_running_out_of_memory_names_the_batch(trainings, make_config, monkeypatch):
+    monkeypatch.setattr(supervise, "TARGET", "training_workers:train_without_memory")
+    with pytest.raises(TrainingError, match="cpu ran out of memory with 16 images an update") as found:
+        trainings.run(make_config())
+    assert "training.batch_size" in found.value.fix
+
+
+def test_a_training_imports_neither_prefect_nor_mlflow(launcher, sequences_folder, make_config, tmp_path):
+    prepare(tmp_path / "run", sequences_folder, config=make_config(), variant=0, seed=0)
+    launcher.run("training_workers:train_and_tell_modules", tmp_path / "run")
+    packages = {name.partition(".")[0] for name in (tmp_path / "run.modules").read_text().splitlines()}
+    assert "torch" in packages and not packages & {"prefect", "mlflow", "flows", "matplotlib", "sklearn"}
+
+
+def is_free(path: Path) -> bool:
+    lock = FileLock(path, is_singleton=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    lock.release()
+    return True
+
+
+@pytest.mark.parametrize(
+    ("target", "threads", "names"),
+    [
+        ("train_when_told", 1, [f"cpu-{number}" for number in range(cpu_slots(1))]),
+        ("train_when_told", 64, ["cpu-0"]),
+        ("train_on_pretended_gpu", 1, ["cuda-1-0"]),
+    ],
+)
+def test_a_training_holds_one_slot_of_its_device(
+    trainings, make_config, locks, monkeypatch, target, threads, names
+):  # fmt: skip
+    monkeypatch.setattr(supervise, "TARGET", f"training_workers:{target}")
+    held: set[str] = set()
+
+    def look(folder: Path) -> None:
+        if Path(f"{folder}.ready").exists() and not Path(f"{folder}.go").exists():
+            held.update(path.stem for path in locks.glob("*.lock") if not is_free(path))
+            Path(f"{folder}.go").touch()
+
+    trainings.while_training = look
+    trainings.run(make_config(threads=threads))
+    assert len(held) == 1 and held <= set(names)
+    assert all(is_free(path) for path in locks.glob("*.lock"))
+
+
+def test_the_recipe_holds_what_changes_weights_and_nothing_else(make_config):
+    def key(config: PipelineConfig, seed: int = 0, sequences: StageRef = SEQUENCES) -> str:
+        return training_recipe(sequences, config, config.variants[0], seed).key
+
+    base = key(make_config())
+    assert (
+        base
+        == key(make_config({"preflight": True}))
+        == key(make_config(timeout_s=5))
+        == key(make_config(parallel=3))
+    )
+    changed = [
+        key(make_config(), seed=1),
+        key(make_config(), sequences=SEQUENCES.model_copy(update={"digest": "e" * 64})),
+        key(make_config({"epochs": 4})),
+        key(make_config({"learning_rate": 0.03})),
+        key(make_config(threads=2)),
+        key(make_config(precision="bf16")),
+        key(make_config(device="auto")),
+    ]
+    assert len({base, *changed}) == 1 + len(changed)
+
+
+def test_a_variants_own_learning_rate_counts_once(make_config):
+    values = make_config().model_dump()
+    own = PipelineConfig.model_validate(
+        {**values, "variants": [{**values["variants"][0], "learning_rate": values["training"]["learning_rate"]}]}
+    )
+    first, second = (training_recipe(SEQUENCES, each, each.variants[0], 0) for each in (make_config(), own))
+    assert first == second
+
+
+def test_a_run_that_is_prepared_again_keeps_its_identity(tmp_path, make_config):
+    for _ in range(2):
+        prepare(tmp_path, tmp_path, config=make_config(), variant=0, seed=0)
+        write_json(tmp_path / "seen.json", read_json(tmp_path / IDENTITY_FILE))
+    prepare(tmp_path, tmp_path, config=make_config(), variant=0, seed=0)
+    assert read_json(tmp_path / "seen.json") == read_json(tmp_path / IDENTITY_FILE)
