@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 
@@ -20,8 +21,8 @@ from rnnpipe.tracking.views import experiments_url
 START_TIMEOUT_S = 60.0
 
 
-def serve_pages(port: int, tell: Callable[[str], None]) -> None:
-    """Serve both pages on loopback and tell their addresses; Ctrl-C ends them."""
+def serve_pages(port: int, tell: Callable[[str], None]) -> NoReturn:
+    """Serve both pages on loopback and tell their addresses, until KeyboardInterrupt; then both are gone."""
     workspace = workspace_root()
     set_defaults(workspace)
     command, environment = page_command(workspace, port)
@@ -29,18 +30,19 @@ def serve_pages(port: int, tell: Callable[[str], None]) -> None:
     folder = workspace / "mlflow-page"
     # the database is there, and migrated, before the server looks at it
     open_tracking(command[command.index("--backend-store-uri") + 1], None, workspace)
-    with using(folder):
-        start_keeper(folder, command, environment)
-        with prefect_server(workspace) as prefect_url:
-            address = f"http://{HOST}:{port}"
-            _wait_until_up(address, folder)
-            tell(f"MLflow   {experiments_url(address)}")
-            tell(f"Prefect  {ui_url(prefect_url)}")
-            tell("Ctrl-C stops both pages")
-            with contextlib.suppress(KeyboardInterrupt):
+    try:
+        with using(folder):
+            start_keeper(folder, command, environment)
+            with prefect_server(workspace) as prefect_url:
+                address = f"http://{HOST}:{port}"
+                _wait_until_up(address, folder)
+                tell(f"MLflow   {experiments_url(address)}")
+                tell(f"Prefect  {ui_url(prefect_url)}")
+                tell("Ctrl-C stops both pages")
                 while True:
                     time.sleep(1)
-    wait_until_stopped(folder)
+    finally:
+        wait_until_stopped(folder)
 
 
 def _check_free(port: int) -> None:

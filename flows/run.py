@@ -1,5 +1,6 @@
 """Running a flow from the command line: the server it needs, and nothing lost or left when it ends."""
 
+import contextlib
 import importlib
 import logging
 import time
@@ -8,11 +9,12 @@ from uuid import UUID
 
 from flows.environment import set_defaults
 from flows.progress import Progress
-from flows.server import prefect_server
+from flows.server import prefect_server, service_folder
 from rnnpipe.errors import ServiceError
 from rnnpipe.store import workspace_root
 
 DRAIN_TIMEOUT_S = 60.0
+INTERRUPTED_TIMEOUT_S = 5.0
 
 
 def run_flow(target: str, progress: Progress, **parameters: Any) -> Any:
@@ -29,26 +31,35 @@ def run_flow(target: str, progress: Progress, **parameters: Any) -> Any:
 
         show_progress_on(progress)
         try:
-            return getattr(importlib.import_module(module), name)(**parameters)
-        finally:
-            drain(submitted)
+            result = getattr(importlib.import_module(module), name)(**parameters)
+        except BaseException:
+            drain(submitted, INTERRUPTED_TIMEOUT_S)
+            raise
+        if left := drain(submitted, DRAIN_TIMEOUT_S):
+            raise ServiceError(
+                f"Prefect didn't record the end of {left} tasks",
+                f"look at the server's output: {service_folder(workspace) / 'output.log'}",
+            )
+        return result
 
 
-def drain(task_run_ids: list[str]) -> None:
-    """Wait until the server holds the last state of each task run, and all logs: they are sent asynchronously."""
+def drain(task_run_ids: list[str], timeout_s: float) -> int:
+    """Wait until the server holds the last state of each task run, and all logs: they are sent asynchronously.
+
+    Returns how many states are still missing after `timeout_s`; a task that never started has none.
+    """
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
 
     for handler in logging.getLogger("prefect.flow_runs").handlers:
         handler.flush()
-    deadline, waiting = time.monotonic() + DRAIN_TIMEOUT_S, list(task_run_ids)
+    deadline, waiting = time.monotonic() + timeout_s, list(task_run_ids)
     with get_client(sync_client=True) as client:
-        while waiting:
-            state = client.read_task_run(UUID(waiting[0])).state
-            if state is not None and state.is_final():
-                waiting.pop(0)
-            elif time.monotonic() > deadline:
-                raise ServiceError(
-                    f"Prefect didn't record the end of {len(waiting)} tasks", "look at the server's output"
-                )
-            else:
-                time.sleep(0.1)
+        while waiting and time.monotonic() < deadline:
+            with contextlib.suppress(ObjectNotFound):
+                state = client.read_task_run(UUID(waiting[0])).state
+                if state is not None and state.is_final():
+                    waiting.pop(0)
+                    continue
+            time.sleep(0.1)
+    return len(waiting)

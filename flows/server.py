@@ -1,6 +1,7 @@
 """The workspace's own Prefect server: started when none is named, shared by all runs, stopped after the last."""
 
 import contextlib
+import functools
 import os
 import socket
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from flows.environment import HEALTH_PATH, prefect_home
 from rnnpipe.errors import ServiceError
@@ -23,7 +24,10 @@ from rnnpipe.processes.service import (
     using,
     wait_until_stopped,
 )
+from rnnpipe.processes.slots import locks_folder
 
+HOST = "127.0.0.1"
+USUAL_PORT = 4200  # links to flow runs are kept in MLflow, so the address had better stay the same
 START_TIMEOUT_S = 90.0
 ADDRESS_FILE = "address.json"
 
@@ -102,15 +106,34 @@ def stop_server(workspace: Path) -> str:
 
 
 def _start(workspace: Path, folder: Path) -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
+    port = _choose_port()
+    url = f"http://{HOST}:{port}/api"
     write_json(folder / ADDRESS_FILE, {"url": url})
     environment = {**os.environ, "PREFECT_HOME": str(prefect_home(workspace)), "PREFECT_UI_API_URL": url}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     start_keeper(folder, command, environment)
     return url
+
+
+@functools.cache
+def _claim_on_the_usual_port() -> FileLock:
+    """Return the lock that says: this process has started, or is starting, a server on the usual port."""
+    return FileLock(locks_folder() / f"prefect-{USUAL_PORT}.lock")
+
+
+def _choose_port() -> int:
+    """Return the usual port; a free one where that is taken, or about to be: a server needs seconds to listen."""
+    with contextlib.suppress(Timeout, OSError):
+        _claim_on_the_usual_port().acquire(blocking=False)
+        return _bind(USUAL_PORT)
+    return _bind(0)
+
+
+def _bind(port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        probe.bind((HOST, port))
+        return int(probe.getsockname()[1])
 
 
 def wait_until_healthy(workspace: Path, url: str) -> None:

@@ -20,12 +20,7 @@ from rnnpipe.store import Plan, Store, workspace_root
 from rnnpipe.tracking.addresses import resolve_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
 
-PRELOADED = (
-    "rnnpipe.evaluation.job",
-    "rnnpipe.training.loop",
-    "rnnpipe.training.preflight",
-    "rnnpipe.training.data",
-)
+PRELOADED = ("rnnpipe.training.work", "rnnpipe.evaluation.job")
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +45,8 @@ class Session:
     def plan(self, name: str, recipe: Recipe) -> Plan:
         """Say whether a stage has to run, and tell the display why."""
         plan = self.store.plan(recipe)
+        if not plan.present:
+            self.launcher.warm_up()  # sooner or later something is trained or measured
         self.progress.stage(name, plan.sentence)
         return plan
 

@@ -1,5 +1,6 @@
 """The command line. Commands import what they need when they run, so that --help is instant."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -8,14 +9,14 @@ import click
 
 from rnnpipe import __version__
 from rnnpipe.cli.check import datasets, validate, variants
+from rnnpipe.cli.interrupts import exit_code_of, raise_on_sigterm
 from rnnpipe.cli.predict import predict
 from rnnpipe.cli.run import demos, run
 from rnnpipe.cli.services import down, ui, up
 from rnnpipe.errors import RnnpipeError
 
-INTERRUPTED = 130
 EPILOG = """Exit codes: 0 done, 1 unexpected, 2 config or arguments, 3 data, 4 training, 5 MLflow, 6 Prefect,
-7 device, 130 interrupted. --debug, anywhere, shows the traceback of an error."""
+7 device, 130 interrupted (Ctrl-C), 143 terminated. --debug, anywhere, shows the traceback of an error."""
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -36,14 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or bool(os.environ.get("RNNPIPE_DEBUG"))
     given = [argument for argument in given if argument != "--debug"]
+    raise_on_sigterm()
     try:
         code = cli.main(given, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as interrupt:
         click.echo("interrupted; what was finished is kept, and the same command goes on from there", err=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(exit_code_of(interrupt))
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -58,3 +60,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.secho(f"unexpected error: {type(error).__name__}: {error}", fg="red", err=True)
         click.echo("  fix: run it again with --debug for the traceback, and report it", err=True)
         sys.exit(1)
+    finally:
+        gc.freeze()  # taking apart what torch, MLflow and Prefect have loaded would cost two seconds

@@ -37,5 +37,11 @@ def down() -> None:
 def ui(port: int) -> None:
     """Serve the MLflow page and the Prefect page of the workspace on loopback, until Ctrl-C."""
     from flows.pages import serve_pages
+    from rnnpipe.cli.interrupts import Terminated
 
-    serve_pages(port, click.echo)
+    try:
+        serve_pages(port, click.echo)
+    except Terminated:
+        raise
+    except KeyboardInterrupt:
+        click.echo("both pages are stopped")

@@ -20,6 +20,9 @@ from rnnpipe.errors import DataError
 from rnnpipe.store import Store
 
 
+EMBEDDED = ["digits"]  # datasets that need no download: a new one is added here
+
+
 def make(tmp_path, data, sequence=None, store="store"):
     """Return the dataset's entry and the sequences' entry."""
     store, sequence = Store(tmp_path / store), sequence or SequenceConfig()
@@ -50,6 +53,17 @@ def test_digits_are_stored_with_their_facts_and_a_picture(tmp_path):
     with Image.open(dataset.path / SAMPLES) as picture:
         assert picture.format == "PNG"
         assert picture.width > 400
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_an_embedded_dataset_becomes_sequences(tmp_path, name):
+    dataset, sequences = make(tmp_path, DataConfig(name=name))
+    assert dataset.ref.facts["name"] == name
+    for split in ("train", "validation", "test"):
+        opened = open_split(sequences.path, split)
+        assert opened.x_NTI.dtype == np.uint8
+        assert opened.x_NTI.max() > opened.x_NTI.min()
+        assert set(opened.y_N.tolist()) == set(range(len(dataset.ref.facts["classes"])))
 
 
 def test_a_second_time_nothing_is_built(tmp_path):
