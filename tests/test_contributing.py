@@ -13,7 +13,7 @@ from rnnpipe.config import DataConfig, SequenceConfig, VariantConfig
 from tests.data import test_data_stages, test_sequences
 from tests.models import test_variants
 
-TEXT = Path(__file__).parents[1].joinpath("CONTRIBUTING.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(
     r"```python\n# (\S+)\.py\n(.*?)\n\n# rnnpipe/catalogue.py, in (\w+)\n(.*?)\n```", TEXT, re.DOTALL
 )

@@ -54,12 +54,7 @@ def save_checkpoint(
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
     record = {"tensors_sha256": sha256_file(path), "progress": asdict(progress)}
     write_json(path.with_suffix(".json"), {**record, "record_sha256": digest_of(record)})
-    kept = {_stem(progress.epoch - age) for age in range(GENERATIONS)}
-    for file in sorted(
-        place.iterdir()
-    ):  # also what a kill left behind, and the later ones of a run that starts over
-        if file.stem not in kept:
-            file.unlink()
+    _remove_others(place, progress.epoch)
 
 
 def load_checkpoint(
@@ -67,7 +62,7 @@ def load_checkpoint(
 ) -> tuple[Progress, Tensors] | None:
     """Restore the newest whole checkpoint into network and optimiser; None where there is none.
 
-    Returns how far it is and the best weights so far.
+    Returns how far it is and the best weights so far. What a kill left beside it is removed.
     """
     for path in sorted((folder / CHECKPOINT_FOLDER).glob("epoch-*.json"), reverse=True):
         try:
@@ -79,8 +74,17 @@ def load_checkpoint(
             continue
         network.load_state_dict(_below(tensors, "network."))
         _restore_optimizer(optimizer, _below(tensors, "optimizer."))
+        _remove_others(path.parent, progress.epoch)
         return progress, _below(tensors, "best.")
     return None
+
+
+def _remove_others(place: Path, epoch: int) -> None:
+    """Remove what isn't of this epoch or the generations before: old ones, torn ones, those of a lost journal."""
+    kept = {_stem(epoch - age) for age in range(GENERATIONS)}
+    for file in sorted(place.iterdir()):
+        if file.stem not in kept:
+            file.unlink()
 
 
 def _stem(epoch: int) -> str:

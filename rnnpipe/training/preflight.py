@@ -94,6 +94,9 @@ def _check_learnable(network: nn.Module, x_BTI: torch.Tensor, y_B: torch.Tensor)
 def _lowest_loss(network: nn.Module, x_BTI: torch.Tensor, y_B: torch.Tensor, needed: float) -> float:
     """Return the lowest loss that updates of a copy of the net reach, or the first below `needed`."""
     trial = copy.deepcopy(network).train()
+    for module in trial.modules():
+        if isinstance(module, nn.RNNBase):
+            module.dropout = 0.0  # by its noise a net that can't learn would get below `needed` once
     optimizer = torch.optim.Adam(trial.parameters(), lr=LEARNING_RATE)
     reached = math.inf
     for _ in range(MAX_UPDATES):

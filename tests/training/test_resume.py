@@ -23,7 +23,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "adam, dropout, one-cycle": {
         "name": "gru", "num_layers": 2, "dropout": 0.5, "training": {"schedule": "one-cycle"},
     },
-    "adamw, cosine": {"name": "lstm", "training": {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "cosine"}},
+    "adamw, cosine": {
+        "name": "lstm", "training": {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "cosine"},
+    },
     "sgd": {"name": "rnn", "training": {"optimizer": "sgd"}},
     "early stopping": {"name": "basic", "training": {"early_stopping_patience": 1, "learning_rate": 0.3}},
 }  # fmt: skip

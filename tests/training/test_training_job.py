@@ -21,6 +21,7 @@ from rnnpipe.training.job import IDENTITY_FILE, prepare, training_recipe
 from rnnpipe.training.journal import Event, read_journal
 from rnnpipe.training.supervise import train_supervised
 
+JOB_ON_CPU, JOB_ON_GPU = "train_when_told", "train_on_pretended_gpu"
 SEQUENCES = StageRef(stage="sequences", key="k" * 64, digest="d" * 64, facts={})
 
 
@@ -143,6 +144,11 @@ def test_a_training_imports_neither_prefect_nor_mlflow(launcher, sequences_folde
     assert "torch" in packages and not packages & {"prefect", "mlflow", "flows", "matplotlib", "sklearn"}
 
 
+@pytest.fixture(name="target")
+def set_target(request, monkeypatch):
+    monkeypatch.setattr(supervise, "TARGET", f"training_workers:{request.param}")
+
+
 def is_free(path: Path) -> bool:
     lock = FileLock(path, is_singleton=False)
     try:
@@ -156,15 +162,14 @@ def is_free(path: Path) -> bool:
 @pytest.mark.parametrize(
     ("target", "threads", "names"),
     [
-        ("train_when_told", 1, [f"cpu-{number}" for number in range(cpu_slots(1))]),
-        ("train_when_told", 64, ["cpu-0"]),
-        ("train_on_pretended_gpu", 1, ["cuda-1-0"]),
+        (JOB_ON_CPU, 1, [f"cpu-{number}" for number in range(cpu_slots(1))]),
+        (JOB_ON_CPU, 64, ["cpu-0"]),
+        (JOB_ON_GPU, 1, ["cuda-1-0"]),
     ],
+    indirect=["target"],
 )
-def test_a_training_holds_one_slot_of_its_device(
-    trainings, make_config, locks, monkeypatch, target, threads, names
-):  # fmt: skip
-    monkeypatch.setattr(supervise, "TARGET", f"training_workers:{target}")
+@pytest.mark.usefixtures("target")
+def test_a_training_holds_one_slot_of_its_device(trainings, make_config, locks, threads, names):
     held: set[str] = set()
 
     def look(folder: Path) -> None:

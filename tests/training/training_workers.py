@@ -41,7 +41,7 @@ def before_each(owner: type, name: str, instant: Instants) -> None:
 
 
 def train_until_killed(folder: Path) -> None:
-    """Train; FOLDER.fatal says at which instant the process dies (null: at none). FOLDER.passed gets their number."""
+    """Train and die at the instant FOLDER.fatal says (null: none); FOLDER.passed gets their number."""
     instant = Instants(json.loads(Path(f"{folder}.fatal").read_text()))
     before_each(Path, "replace", instant)
     before_each(Path, "unlink", instant)
