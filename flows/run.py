@@ -7,6 +7,8 @@ import time
 from typing import Any
 from uuid import UUID
 
+import httpx
+
 from flows.environment import set_defaults
 from flows.progress import Progress
 from flows.server import prefect_server, service_folder
@@ -33,7 +35,8 @@ def run_flow(target: str, progress: Progress, **parameters: Any) -> Any:
         try:
             result = getattr(importlib.import_module(module), name)(**parameters)
         except BaseException:
-            drain(submitted, INTERRUPTED_TIMEOUT_S)
+            with contextlib.suppress(httpx.HTTPError):  # what went wrong may be the server
+                drain(submitted, INTERRUPTED_TIMEOUT_S)
             raise
         if left := drain(submitted, DRAIN_TIMEOUT_S):
             raise ServiceError(

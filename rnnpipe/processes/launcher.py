@@ -26,7 +26,7 @@ class Launcher:
     """Starts jobs as children of one fork server; safe to use from many threads."""
 
     def __init__(self, preload: Sequence[str] = ()) -> None:
-        self._command = [sys.executable, "-m", "rnnpipe.processes.forkserver", *preload]
+        self._command = [sys.executable, "-P", "-m", "rnnpipe.processes.forkserver", *preload]
         self._server: subprocess.Popen[str] | None = None
         self._exits: dict[str, int] = {}
         self._closed = False

@@ -61,7 +61,7 @@ def start_keeper(folder: Path, command: Sequence[str], environment: dict[str, st
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "output.log").open("ab") as output:
         keeper = subprocess.Popen(
-            [sys.executable, "-m", "rnnpipe.processes.service", str(folder), *command],
+            [sys.executable, "-P", "-m", "rnnpipe.processes.service", str(folder), *command],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True,
         )  # fmt: skip
     keeper.returncode = 0  # it outlives this process on purpose: no warning when the handle goes

@@ -23,7 +23,7 @@ def register_trained(
     tags: Mapping[str, str],
     description: str,
 ) -> Version:
-    """Register a trained model as a version and challenger; a model that is registered already is only found.
+    """Register a trained model as a version; a model that is registered already is only found.
 
     Before that it is loaded back in a clean process, without rnnpipe and with pickle forbidden, and has to give
     the live model's probabilities: RegistrationError otherwise.
@@ -34,19 +34,19 @@ def register_trained(
     uri = log_deployed_model(tracking, run_id, trained.path, step=trained.ref.facts["best_epoch"], tags=tags)
     difference = check_round_trip(tracking.uri, uri, trained.path)
     tags = {**tags, "rnnpipe.round_trip_difference": f"{difference:.3g}"}
-    version = registry.register(
+    return registry.register(
         tracking, model_name, Candidate(uri, run_id, trained.ref.digest, tags, description)
     )
-    registry.set_challenger(tracking, version)
-    return version
 
 
 def apply_verdict(tracking: Tracking, version: Version, verdict: Verdict) -> None:
-    """Write a verdict on its version, and move the aliases as it says."""
+    """Write a verdict on its version, and move the aliases as it says: who is held is the challenger."""
     details = verdict.model_dump(mode="json", exclude={"decision", "reason"})
     registry.record_verdict(tracking, version, verdict.decision, verdict.reason, details)
     if verdict.decision is Decision.PROMOTE:
         registry.promote(tracking, version)
+    elif verdict.decision is Decision.HOLD:
+        registry.set_challenger(tracking, version)
 
 
 def fetch_model(tracking: Tracking, version: Version, workspace: Path) -> Path:

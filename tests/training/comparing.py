@@ -1,8 +1,10 @@
-"""What two trainings that should be the same are compared by: everything but the times."""
+"""What trainings are compared by: everything but the times. And data without validation images."""
 
+from dataclasses import replace
 from typing import Any
 
 from rnnpipe.training.journal import Event
+from rnnpipe.training.setting import TrainingData
 
 TIMES = ("wall_s", "samples_per_s", "time_ms")
 
@@ -21,3 +23,7 @@ def losses_by_step(events: list[Event]) -> list[tuple[int, str]]:
 def story(events: list[Event]) -> list[dict[str, Any]]:
     """The events without times and without the single updates."""
     return [timeless(event) for event in events if event["event"] != "steps"]
+
+
+def unvalidated(data: TrainingData) -> TrainingData:
+    return replace(data, validation_x_NTI=None, validation_y_N=None)

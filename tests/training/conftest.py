@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from rnnpipe.config import PipelineConfig, VariantConfig
 from rnnpipe.config.sections import TrainingConfig
-from rnnpipe.evaluation.deploy import ModelSpec
+from rnnpipe.evaluation.deploy import ModelSpec, build_network
 from rnnpipe.files import write_json
 from rnnpipe.processes.launcher import Launcher
-from rnnpipe.training.journal import Journal
+from rnnpipe.training.journal import Event, Journal, read_journal
+from rnnpipe.training.loop import Outcome, fit
 from rnnpipe.training.setting import Setting, TrainingData
+
+Train = Callable[..., tuple[Outcome, list[Event]]]
 
 CPU = torch.device("cpu")
 CLASSES = ("top", "middle", "bottom")
@@ -132,6 +136,25 @@ def launcher(locks: Path) -> Iterator[Launcher]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RNNPIPE_LOCKS", str(locks))
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
-        with Launcher(["rnnpipe.training.work"]) as launcher:
+        with Launcher(["rnnpipe.training.work", "torch._inductor"]) as launcher:
             launcher.warm_up()
             yield launcher
+
+
+@pytest.fixture(name="train")
+def make_train(open_journal, tmp_path) -> Train:
+    """Train the net of a setting and return the outcome and the journal's events."""
+
+    def train(
+        setting: Setting, data: TrainingData, network: nn.Module | None = None
+    ) -> tuple[Outcome, list[Event]]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        try:
+            outcome = fit(
+                network or build_network(setting.spec, setting.seed), data, setting, open_journal(folder)
+            )
+        finally:
+            train.events = read_journal(folder)
+        return outcome, train.events
+
+    return train

@@ -1,71 +1,29 @@
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import psutil
 import pytest
 import torch
-from comparing import losses_by_step
+from comparing import losses_by_step, unvalidated
 from torch import Tensor, nn
 from torch.nn import functional
 
 from rnnpipe.catalogue import VARIANTS
-from rnnpipe.errors import DeviceError, TrainingError
+from rnnpipe.errors import DeviceError
 from rnnpipe.evaluation.deploy import build_network, scale_pixels
 from rnnpipe.training import loop
 from rnnpipe.training.checkpoint import Tensors
-from rnnpipe.training.journal import Event, epochs_of, read_journal
-from rnnpipe.training.loop import Fit, Outcome, fit
+from rnnpipe.training.journal import epochs_of
+from rnnpipe.training.loop import Fit
 from rnnpipe.training.optimization import learning_rate_at
 from rnnpipe.training.setting import Setting, TrainingData, epoch_order
 
-Train = Callable[..., tuple[Outcome, list[Event]]]
 CLASSES = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-
-
-class Spoiling(nn.Module):
-    """A net whose answers are `spoil`-ed from the given call on, in training or only in validation."""
-
-    def __init__(
-        self, network: nn.Module, spoil: Callable[[Tensor], Tensor], *, calls: int, training: bool
-    ) -> None:
-        super().__init__()
-        self.network, self.spoil, self.left, self.spoils_training = network, spoil, calls, training
-
-    def forward(self, x_BTI: Tensor) -> Tensor:
-        logits_BK: Tensor = self.network(x_BTI)
-        if self.training != self.spoils_training:
-            return logits_BK
-        self.left -= 1
-        return self.spoil(logits_BK) if self.left < 0 else logits_BK
-
-
-@pytest.fixture(name="train")
-def make_train(open_journal, tmp_path) -> Train:
-    """Train the net of a setting and return the outcome and the journal's events."""
-
-    def train(
-        setting: Setting, data: TrainingData, network: nn.Module | None = None
-    ) -> tuple[Outcome, list[Event]]:
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        try:
-            outcome = fit(
-                network or build_network(setting.spec, setting.seed), data, setting, open_journal(folder)
-            )
-        finally:
-            train.events = read_journal(folder)
-        return outcome, train.events
-
-    return train
 
 
 def same(first: Tensors, second: Tensors) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
-
-
-def unvalidated(data: TrainingData) -> TrainingData:
-    return replace(data, validation_x_NTI=None, validation_y_N=None)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -185,47 +143,6 @@ def test_gradients_are_clipped(train, make_setting, data):
         after = torch.cat([value.flatten() for value in outcome.weights.values()])
         moved.append((after - before).norm().item())
     assert moved[0] == pytest.approx(1e-3, rel=1e-3) and moved[1] > 0.01
-
-
-def spoiled(setting: Setting, value: float, *, calls: int, training: bool) -> nn.Module:
-    return Spoiling(build_network(setting.spec, 0), lambda logits: logits * value, calls=calls, training=training)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_stops_with_step_and_rate(train, make_setting, data, value):
-    setting = make_setting(training={"schedule": "cosine"})
-    rate = learning_rate_at(8, 18, setting.config)
-    with pytest.raises(
-        TrainingError, match=rf"the loss became \w+ at step 8 \(epoch 2, learning rate {rate:.3g}\)"
-    ):
-        train(setting, data, spoiled(setting, value, calls=8, training=True))
-    assert [step for step, _ in losses_by_step(train.events)] == list(range(8))
-
-
-def test_a_learning_rate_far_too_high_stops_the_training(train, make_setting, data):
-    setting = make_setting("rnn", nonlinearity="relu", training={"optimizer": "sgd", "gradient_clip_norm": None})
-    setting = replace(setting, config=setting.config.model_copy(update={"learning_rate": 1e6}))
-    with pytest.raises(TrainingError, match=r"at step \d+ \(epoch \d, learning rate 1e\+06\)"):
-        train(setting, data)
-
-
-def test_weights_that_the_last_update_spoils_stop_the_training(train, make_setting, data):
-    training = {"epochs": 1, "batch_size": 90, "optimizer": "sgd", "gradient_clip_norm": None}
-    setting = make_setting(training=training)
-    setting = replace(setting, config=setting.config.model_copy(update={"learning_rate": 1e300}))
-    with pytest.raises(
-        TrainingError, match=r"the weights became infinite or NaN at step 0 \(epoch 1, .*1e\+300\)"
-    ):
-        train(setting, unvalidated(data))
-
-
-def test_a_validation_loss_that_is_not_a_number_stops_with_step_and_rate(train, make_setting, data):
-    setting = make_setting()
-    with pytest.raises(
-        TrainingError, match=r"validation loss became nan at step 11 \(epoch 2, learning rate 0.02\)"
-    ):
-        train(setting, data, spoiled(setting, math.nan, calls=1, training=False))
-    assert len(epochs_of(train.events)) == 1
 
 
 class SmallMemory(nn.Module):

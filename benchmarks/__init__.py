@@ -1,0 +1,1 @@
+"""Measurements whose results stand in docs/: run with `make bench`, never typed by hand."""

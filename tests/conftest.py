@@ -1,0 +1,82 @@
+"""One workspace with a Prefect server that stays up, for all tests that run flows; a first run in it."""
+
+import gc
+import importlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+import pytest
+from workspaces import Done, Workspace
+
+from flows.environment import set_defaults
+from flows.server import keep_server, stop_server
+from rnnpipe.cli import main
+
+Call = Callable[..., Done]
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """A workspace whose Prefect server is up; its folder's name has a space."""
+    workspace = Workspace(tmp_path_factory.mktemp("work space"))
+    with pytest.MonkeyPatch.context() as patch:
+        enter(workspace, patch)
+        keep_server(workspace.home)
+    yield workspace
+    stop_server(workspace.home)
+
+
+@pytest.fixture(scope="session")
+def first_run(workspace: Workspace) -> Done:
+    """The tiny config, run by the command line."""
+    return workspace.rnnpipe("run", workspace.config())
+
+
+@pytest.fixture(scope="session")
+def _prefect_knows_the_server(workspace: Workspace) -> None:
+    """Import Prefect where it finds the workspace: it reads its settings once in a process."""
+    with pytest.MonkeyPatch.context() as patch:
+        enter(workspace, patch)
+        patch.setenv("PREFECT_API_URL", keep_server(workspace.home))
+        importlib.import_module("flows.pipeline")
+
+
+@pytest.fixture
+def call(
+    workspace: Workspace,
+    _prefect_knows_the_server: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Call]:
+    """Return a function that does in this process what the command line does: the imports are paid for once."""
+    logger, handler = logging.getLogger("rnnpipe"), signal.getsignal(signal.SIGTERM)
+    handlers = list(logger.handlers)
+
+    def run(*arguments: object, environment: Mapping[str, str] = MappingProxyType({})) -> Done:
+        enter(workspace, monkeypatch)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Done(int(end.value.code or 0), captured.out, captured.err)
+
+    yield run
+    logger.handlers[:] = handlers
+    signal.signal(signal.SIGTERM, handler)
+    gc.unfreeze()
+
+
+def enter(workspace: Workspace, patch: pytest.MonkeyPatch) -> None:
+    """Let this process find the workspace."""
+    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
+        patch.delenv(name, raising=False)
+    for name in ("RNNPIPE_HOME", "RNNPIPE_LOCKS"):
+        patch.setenv(name, workspace.environment[name])
+    before = dict(os.environ)
+    set_defaults(workspace.home)
+    for name in os.environ.keys() - before.keys():
+        patch.setenv(name, os.environ.pop(name))
