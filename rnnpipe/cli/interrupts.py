@@ -13,8 +13,8 @@ class Terminated(KeyboardInterrupt):
 
 
 def exit_code_of(interrupt: BaseException) -> int:
-    """Return 128 + the number of the signal that ended the command."""
-    return TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
+    """Return 128 + the number of the signal that ended the command; click wraps the interrupt in an Abort."""
+    return TERMINATED if isinstance(interrupt.__cause__ or interrupt, Terminated) else INTERRUPTED
 
 
 def raise_on_sigterm() -> None:

@@ -17,6 +17,7 @@ from uuid import uuid4
 from rnnpipe import errors
 from rnnpipe.files import read_json
 from rnnpipe.processes.forkserver import ERROR_FILE, FAILED, OUTPUT_FILE
+from rnnpipe.processes.slots import WAITING_FILE
 
 POLL_S = 0.2
 GRACE_S = 5.0
@@ -86,11 +87,12 @@ class Launcher:
         `while_waiting` is called several times a second, and once after the end. Raises what the job raised if
         that is an error of rnnpipe, TrainingError for a crash, a kill or a time-out.
         """
-        (folder / ERROR_FILE).unlink(missing_ok=True)
+        for name in (ERROR_FILE, WAITING_FILE):
+            (folder / name).unlink(missing_ok=True)
         server, job = self._running_server(), uuid4().hex
         self._send(server, {"job": job, "target": target, "folder": str(folder.resolve())})
         try:
-            timed_out = self._follow(server, job, timeout_s, while_waiting)
+            timed_out = self._follow(server, job, folder, timeout_s=timeout_s, while_waiting=while_waiting)
         except BaseException:  # nobody waits for the job any more, so it must not go on
             self._send(server, {"job": job, "signal": signal.SIGTERM})
             raise
@@ -108,13 +110,17 @@ class Launcher:
         self,
         server: subprocess.Popen[str],
         job: str,
+        folder: Path,
+        *,
         timeout_s: float | None,
         while_waiting: Callable[[], None],
     ) -> bool:
-        """Wait for a job's end; returns whether it had to be stopped."""
+        """Wait for a job's end; returns whether it had to be stopped. Waiting for a device doesn't count."""
         started, timed_out = time.monotonic(), False
         while not self._wait(server, job):
             while_waiting()
+            if (folder / WAITING_FILE).exists():
+                started = time.monotonic()
             elapsed_s = time.monotonic() - started
             if timeout_s and elapsed_s > timeout_s + GRACE_S * timed_out:
                 self._send(server, {"job": job, "signal": signal.SIGKILL if timed_out else signal.SIGTERM})

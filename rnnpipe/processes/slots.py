@@ -1,9 +1,11 @@
 """OS locks that share out devices: one training a GPU, and no more on a CPU than it has cores for."""
 
+import contextlib
 import logging
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -11,6 +13,7 @@ from filelock import FileLock, Timeout
 from rnnpipe.errors import DeviceError
 
 POLL_S = 0.2
+WAITING_FILE = "log/waiting"
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +50,22 @@ def acquire_slot(device: str, slots: int, holder: str) -> FileLock:
             logger.info("%s waits for %s, held by %s", holder, device, ", ".join(_holders(folder, name, slots)))
             told = True
         time.sleep(POLL_S)
+
+
+@contextlib.contextmanager
+def device_slot(device: str, slots: int, holder: str, folder: Path) -> Iterator[None]:
+    """Hold a slot of a device for the length of the block; `waiting` lies in the job's folder until there is one.
+
+    A job's time-out doesn't count the time it waits.
+    """
+    waiting = folder / WAITING_FILE
+    waiting.touch()
+    slot = acquire_slot(device, slots, holder)
+    waiting.unlink()
+    try:
+        yield
+    finally:
+        slot.release()
 
 
 def _holders(folder: Path, name: str, slots: int) -> list[str]:

@@ -34,9 +34,7 @@ def register_trained(
     uri = log_deployed_model(tracking, run_id, trained.path, step=trained.ref.facts["best_epoch"], tags=tags)
     difference = check_round_trip(tracking.uri, uri, trained.path)
     tags = {**tags, "rnnpipe.round_trip_difference": f"{difference:.3g}"}
-    return registry.register(
-        tracking, model_name, Candidate(uri, run_id, trained.ref.digest, tags, description)
-    )
+    return registry.register(tracking, model_name, Candidate(uri, run_id, trained.ref.digest, tags, description))
 
 
 def apply_verdict(tracking: Tracking, version: Version, verdict: Verdict) -> None:

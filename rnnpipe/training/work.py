@@ -12,7 +12,7 @@ from rnnpipe.evaluation.deploy import ModelSpec, build_network, save_model
 from rnnpipe.evaluation.predict import is_out_of_memory
 from rnnpipe.files import read_json
 from rnnpipe.models.classifier import count_parameters
-from rnnpipe.processes.slots import acquire_slot, cpu_slots
+from rnnpipe.processes.slots import cpu_slots, device_slot
 from rnnpipe.runtime import (
     Device,
     choose_precision,
@@ -40,8 +40,8 @@ def run_training(
     set_threads(config.execution.threads)
     device = resolve_device(config.execution.device)
     slots = cpu_slots(config.execution.threads) if device.kind == "cpu" else 1
-    slot = acquire_slot(device.name, slots, f"{config.name} {variant.label} seed {seed}")
-    try:
+    holder = f"{config.name} {variant.label} seed {seed}"
+    with device_slot(device.name, slots, holder, folder):
         seed_everything(seed)
         precision, precision_reason = choose_precision(device.torch, config.execution.precision)
         spec = ModelSpec.of(read_json(sequences_folder / "manifest.json")["facts"], variant)
@@ -57,8 +57,6 @@ def run_training(
         }
         with _out_of_memory_explained(setting):
             return _train(setting, open_training_data(sequences_folder, device.torch), facts, folder)
-    finally:
-        slot.release()
 
 
 def _train(setting: Setting, data: TrainingData, facts: Facts, folder: Path) -> Facts:

@@ -19,7 +19,6 @@ from rnnpipe.data.stages import (
 from rnnpipe.errors import DataError
 from rnnpipe.store import Store
 
-
 EMBEDDED = ["digits"]  # datasets that need no download: a new one is added here
 
 

@@ -50,7 +50,8 @@ def test_prefects_form_has_the_sections_of_the_config() -> None:
 
     schema = pipeline.parameters.model_dump()
     assert set(schema["properties"]) == {
-        "name", "data", "sequence", "variants", "seeds", "training", "execution", "evaluation", "tracking", "registry",
+        "name", "data", "sequence", "variants", "seeds",
+        "training", "execution", "evaluation", "tracking", "registry",
     }  # fmt: skip
     assert schema["required"] == ["variants"]
     for section in ("DataConfig", "TrainingConfig", "VariantConfig", "RegistryConfig"):

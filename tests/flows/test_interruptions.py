@@ -1,27 +1,29 @@
 """Runs that are killed, interrupted, terminated: nothing is left behind, and the next run goes on from there."""
 
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from workspaces import Workspace, done, wait_for
+from workspaces import Done, Workspace, ask, done, wait_for
 
+from flows.server import running_url
 from rnnpipe.config import load_config
 from rnnpipe.files import read_json, sha256_file
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.processes.lifetime import stop_process
 from rnnpipe.references import StageRef
-from rnnpipe.store import Store
+from rnnpipe.store import MANIFEST, Store
 from rnnpipe.tracking.addresses import sqlite_uri
 from rnnpipe.tracking.client import open_tracking
 from rnnpipe.training.job import training_recipe
 from rnnpipe.training.journal import epochs_of, read_journal
 from rnnpipe.training.supervise import train_supervised
 
-EPOCHS = 60
+EPOCHS = 24
 VARIANTS = [{"name": "gru", "hidden_size": 16, "num_layers": 1}, {"name": "single-neuron"}]
+LABELS = ["gru-16x1 s0", "single-neuron s0"]
 
 
 @pytest.fixture
@@ -33,28 +35,21 @@ def own(tmp_path: Path) -> Iterator[Workspace]:
         stop_process(process)
 
 
-def config_of(own: Workspace) -> Path:
-    training = {"epochs": EPOCHS, "batch_size": 4, "learning_rate": 0.003, "preflight": False}
-    return own.config("long", variants=VARIANTS, training=training, registry={"register_model": False})
+def config_of(own: Workspace, name: str = "long", epochs: int = EPOCHS) -> Path:
+    training = {"epochs": epochs, "batch_size": 8, "learning_rate": 0.003, "preflight": False}
+    return own.config(name, variants=VARIANTS, training=training, registry={"register_model": False})
 
 
 def epochs_done(own: Workspace) -> list[int]:
-    """Return how many epochs each training's journal has."""
-    return [len(epochs_of(read_journal(folder))) for folder in own.home.glob("store/trainings/*/")]
+    """Return how many epochs each training has behind it that isn't finished."""
+    folders = [folder for folder in own.home.glob("store/trainings/*/") if not (folder / MANIFEST).exists()]
+    return [len(epochs_of(read_journal(folder))) for folder in folders]
 
 
-def start_and_send(own: Workspace, number: signal.Signals, epochs: int) -> Any:
-    """Start a run and send it a signal once every training has so many epochs behind it."""
-    with own.start("run", config_of(own)) as process:
-        wait_for(
-            lambda: (
-                process.poll() is not None
-                or ((found := epochs_done(own))
-                and len(found) == 2
-                and min(found) >= epochs)
-            )
-        )
-        assert process.poll() is None, done(process)
+def start_and_send(own: Workspace, config: Path, number: signal.Signals) -> Done:
+    """Start a run and send it a signal once each of two trainings is past its second epoch."""
+    with own.start("run", config) as process:
+        wait_for(lambda: process.poll() is not None or [done >= 2 for done in epochs_done(own)] == [True, True])
         process.send_signal(number)
         return done(process)
 
@@ -84,36 +79,36 @@ def undisturbed_weights(own: Workspace, folder: Path) -> dict[str, str]:
 
 
 def test_a_killed_run_leaves_nothing_and_ends_as_if_undisturbed(own: Workspace, tmp_path: Path) -> None:
-    killed = start_and_send(own, signal.SIGKILL, epochs=2)
+    config = config_of(own)
+    killed = start_and_send(own, config, signal.SIGKILL)
     assert killed.code == -signal.SIGKILL
     wait_for(lambda: not own.processes(), timeout_s=20)
     assert not own.manifests("trainings")
 
-    before = min(epochs_done(own))
-    interrupted = start_and_send(own, signal.SIGINT, epochs=before + 2)
-    assert interrupted.code == 130, interrupted.err
-    assert "interrupted; what was finished is kept" in interrupted.err and "Traceback" not in interrupted.err
-    assert not own.processes()
-
-    reached = min(epochs_done(own))
-    assert reached >= before + 2
-    whole = own.rnnpipe("run", config_of(own))
+    whole = own.rnnpipe("run", config)
     assert whole.code == 0, whole.err
-    told = [line for line in whole.out.splitlines() if line.startswith("gru-16x1 s0  epoch ")]
-    assert not told or f"epoch {EPOCHS}," in told[-1]
-    assert weights_of(own) == undisturbed_weights(own, tmp_path / "undisturbed")
     assert not own.processes()
+    for label in LABELS:  # it went on after the second epoch at least
+        assert f"{label}  epoch {EPOCHS}," in whole.out
+    for folder in own.home.glob("store/trainings/*/"):
+        assert [event["epoch"] for event in epochs_of(read_journal(folder))] == list(range(1, EPOCHS + 1))
+    assert weights_of(own) == undisturbed_weights(own, tmp_path / "undisturbed")
     tracking = open_tracking(sqlite_uri(own.home / "mlflow.db"), "digits-rows", own.home)
     runs = tracking.client.search_runs([tracking.experiment_id])
-    assert sorted((run.info.run_name, run.info.status) for run in runs) == [
-        ("gru-16x1 s0", "FINISHED"),
-        ("single-neuron s0", "FINISHED"),
-    ]
+    assert sorted(run.info.run_name for run in runs) == LABELS
+    assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-@pytest.mark.slow
-def test_a_terminated_run_ends_cleanly(own: Workspace) -> None:
-    terminated = start_and_send(own, signal.SIGTERM, epochs=1)
-    assert terminated.code == 143, terminated.err
-    assert "Traceback" not in terminated.err
-    assert not own.processes()
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_ends_cleanly(workspace: Workspace, number: signal.Signals, code: int) -> None:
+    before = {process.pid for process in workspace.processes()}
+    ended = start_and_send(workspace, config_of(workspace, "interrupted", epochs=5000 + code), number)
+    assert ended.code == code, ended.err
+    assert "interrupted; what was finished is kept" in ended.err and "Traceback" not in ended.err
+    assert {process.pid for process in workspace.processes()} == before
+    for folder in workspace.home.glob("store/trainings/*/"):
+        if not (folder / MANIFEST).exists():
+            shutil.rmtree(folder)
+    url = running_url(workspace.home)
+    (latest,) = ask(str(url), "flow_runs/filter", sort="START_TIME_DESC", limit=1)
+    assert latest["name"] == "interrupted digits-rows" and latest["state"]["type"] == "CRASHED"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rnnpipe.errors import DataError
 from rnnpipe.processes.launcher import Launcher
-from rnnpipe.processes.slots import acquire_slot
+from rnnpipe.processes.slots import acquire_slot, device_slot
 
 IMPORTED_IN = os.getpid()
 
@@ -64,3 +64,9 @@ def hold_slot(folder: Path) -> None:
 
 if __name__ == "__main__":
     globals()[sys.argv[1]](Path(sys.argv[2]))
+
+
+def wait_for_the_gpu(folder: Path) -> None:
+    """Hold the only slot of a GPU for a moment, once it is free."""
+    with device_slot("cuda:0", 1, "a training", folder):
+        time.sleep(0.2)

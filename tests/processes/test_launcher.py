@@ -17,6 +17,7 @@ from rnnpipe.files import write_json
 from rnnpipe.processes import launcher as launcher_module
 from rnnpipe.processes.forkserver import ERROR_FILE, OUTPUT_FILE
 from rnnpipe.processes.launcher import Launcher
+from rnnpipe.processes.slots import device_slot
 
 WaitFor = Callable[..., None]
 
@@ -85,6 +86,23 @@ def test_a_time_out_stops_the_job_even_if_it_does_not_want_to(
     with pytest.raises(TrainingError, match=r"after 0\.3 s, the time-out"):
         launcher.run(f"process_targets:{target}", tmp_path, timeout_s=0.3)
     assert not is_alive(int((tmp_path / "pid").read_text()))
+
+
+def test_waiting_for_a_device_is_no_part_of_the_time_out(launcher: Launcher, tmp_path: Path) -> None:
+    held = threading.Event()
+
+    def hold() -> None:
+        with device_slot("cuda:0", 1, "somebody else", tmp_path / "other"):
+            held.set()
+            time.sleep(1.5)
+
+    (tmp_path / "other" / "log").mkdir(parents=True)
+    other = threading.Thread(target=hold)
+    other.start()
+    assert held.wait(10)
+    launcher.run("process_targets:wait_for_the_gpu", tmp_path, timeout_s=0.8)
+    assert not other.is_alive()
+    assert not (tmp_path / "log" / "waiting").exists()
 
 
 def test_many_threads_run_jobs_at_once(launcher: Launcher, tmp_path: Path) -> None:

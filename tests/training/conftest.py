@@ -136,7 +136,7 @@ def launcher(locks: Path) -> Iterator[Launcher]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RNNPIPE_LOCKS", str(locks))
         patch.setenv("PYTHONPATH", str(Path(__file__).parent))
-        with Launcher(["rnnpipe.training.work", "torch._inductor"]) as launcher:
+        with Launcher(["rnnpipe.training.work"]) as launcher:
             launcher.warm_up()
             yield launcher
 

@@ -1,0 +1,126 @@
+"""The pages: up, seen in a browser, and gone when they are stopped."""
+
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+from workspaces import TINY_LABELS, Done, Workspace, done, free_port
+
+from rnnpipe.tracking.addresses import sqlite_uri
+from rnnpipe.tracking.client import open_tracking
+from rnnpipe.tracking.views import comparison_url, model_version_url
+
+CHROMIUM = shutil.which("chromium")
+CALM = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+PAGE_TIMEOUT_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Where the pages are."""
+
+    mlflow: str
+    prefect: str
+    port: int
+
+
+def start_pages(workspace: Workspace) -> tuple["subprocess.Popen[str]", Pages]:
+    port = free_port()
+    process = workspace.start("ui", "--port", port)
+    assert process.stdout is not None
+    told = "".join(process.stdout.readline() for _ in range(3))
+    found = {name: re.search(rf"{name}\s+(http://127\.0\.0\.1:\d+)", told) for name in ("MLflow", "Prefect")}
+    assert all(found.values()), told + str(process.stderr and process.stderr.read())
+    return process, Pages(*(str(match and match[1]) for match in found.values()), port)
+
+
+@pytest.fixture(scope="module")
+def pages(workspace: Workspace, first_run: Done) -> Iterator[Pages]:
+    """The pages of the workspace with its first run; SIGTERM ends them."""
+    assert first_run.code == 0
+    before = {process.pid for process in workspace.processes()}
+    process, pages = start_pages(workspace)
+    with process:
+        yield pages
+        process.send_signal(signal.SIGTERM)
+        ended = done(process)
+    assert ended.code == 143 and "Traceback" not in ended.err
+    assert {process.pid for process in workspace.processes()} == before
+
+
+def test_both_pages_are_there(pages: Pages) -> None:
+    assert pages.mlflow.endswith(f":{pages.port}")
+    for address in (f"{pages.mlflow}/health", pages.mlflow, f"{pages.prefect}/api/health", pages.prefect):
+        assert httpx.get(address, follow_redirects=True, timeout=30).is_success, address
+
+
+def test_a_port_in_use_is_told_with_the_way_out(pages: Pages, call: Any) -> None:
+    ended = call("ui", "--port", pages.port)
+    assert ended.code == 6
+    assert f"port {pages.port} is in use" in ended.err
+    assert f"fix: rnnpipe ui --port {pages.port + 1}" in ended.err
+
+
+def test_ctrl_c_stops_the_pages(workspace: Workspace) -> None:
+    before = {process.pid for process in workspace.processes()}
+    process, pages = start_pages(workspace)
+    with process:
+        process.send_signal(signal.SIGINT)
+        ended = done(process)
+    assert ended.code == 0 and "both pages are stopped" in ended.out and "Traceback" not in ended.err
+    assert {process.pid for process in workspace.processes()} == before
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(pages.mlflow)
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    """A browser's page."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on the path")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CALM))
+        page = browser.new_page(viewport={"width": 1600, "height": 1000})
+        page.set_default_timeout(PAGE_TIMEOUT_MS)
+        yield page
+        browser.close()
+
+
+@pytest.mark.browser
+def test_the_comparison_opens_ranked(workspace: Workspace, pages: Pages, page: Any) -> None:
+    tracking = open_tracking(sqlite_uri(workspace.home / "mlflow.db"), "digits-rows", workspace.home)
+    runs = tracking.client.search_runs([tracking.experiment_id], order_by=["metrics.`test/accuracy` DESC"])
+    page.goto(comparison_url(pages.mlflow, tracking.experiment_id))
+    for label in TINY_LABELS:
+        page.get_by_text(label, exact=True).first.wait_for()
+    best = [run.info.run_name for run in runs if run.info.status == "FINISHED"]
+    shown = page.locator("a[href*='/runs/']").all_inner_texts()
+    assert [name for name in shown if name in best] == best
+    page.get_by_role("radio", name="Chart view").or_(page.get_by_label("Chart view")).first.click()
+    page.locator(".js-plotly-plot, [data-testid='experiment-view-compare-runs-card-drag-handle']").first.wait_for()
+
+
+@pytest.mark.browser
+def test_the_version_shows_alias_and_verdict(pages: Pages, page: Any) -> None:
+    page.goto(model_version_url(pages.mlflow, "digits-rows", 1))
+    page.get_by_text("Verdict:").first.wait_for()
+    page.get_by_text("rnnpipe.decision").first.wait_for()
+
+
+@pytest.mark.browser
+def test_prefect_shows_the_flow_run(workspace: Workspace, pages: Pages, page: Any) -> None:
+    tracking = open_tracking(sqlite_uri(workspace.home / "mlflow.db"), "digits-rows", workspace.home)
+    run, *_ = tracking.client.search_runs([tracking.experiment_id], order_by=["attributes.start_time ASC"])
+    page.goto(run.data.tags["prefect.flow_run_url"])
+    page.get_by_text("tiny digits-rows").first.wait_for()
+    page.get_by_text("Completed").first.wait_for()
