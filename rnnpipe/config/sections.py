@@ -150,6 +150,12 @@ class TrainingConfig(Section):
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adam", description="Optimiser: adam, adamw or sgd.")
     learning_rate: float = Field(1e-3, gt=0, le=10, description="Highest learning rate of the schedule.")
     momentum: float = Field(0.9, ge=0, lt=1, description="Momentum, for sgd (0 to below 1).")
+    adam_beta2: float = Field(
+        0.999,
+        ge=0.5,
+        lt=1,
+        description="Decay of the mean of squared gradients, for adam and adamw (0.5 to below 1).",
+    )
     weight_decay: float = Field(0.0, ge=0, le=10, description="Weight decay, for adamw and sgd.")
     gradient_clip_norm: float | None = Field(
         1.0, gt=0, le=1e6, description="Largest norm of all gradients together; null = no clipping."

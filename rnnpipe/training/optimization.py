@@ -8,6 +8,7 @@ from torch import nn
 
 from rnnpipe.config import TrainingConfig
 
+ADAM_BETA1 = 0.9
 ONE_CYCLE_START = 0.04  # of the highest rate, at the first update
 ONE_CYCLE_END = 0.01  # of the highest rate, where an update after the last one would be
 
@@ -47,14 +48,14 @@ def learning_rate_at(step: int, total: int, config: TrainingConfig) -> float:
 
 def build_optimizer(parameters: Iterable[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
     """Return the optimiser a config names; fused: one kernel for all parameters, the same arithmetic."""
-    rate = config.learning_rate
+    rate, betas = config.learning_rate, (ADAM_BETA1, config.adam_beta2)
     if config.optimizer == "sgd":
         return torch.optim.SGD(
             parameters, lr=rate, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
         )
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=config.weight_decay, fused=True)
-    return torch.optim.Adam(parameters, lr=rate, fused=True)
+        return torch.optim.AdamW(parameters, lr=rate, betas=betas, weight_decay=config.weight_decay, fused=True)
+    return torch.optim.Adam(parameters, lr=rate, betas=betas, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -63,12 +63,13 @@ def test_one_cycle_without_warm_up_starts_at_the_highest_rate():
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_each_name_builds_its_optimizer_with_the_settings(name):
     decay = 0 if name == "adam" else 0.25
-    config = TrainingConfig(optimizer=name, learning_rate=0.125, momentum=0.5, weight_decay=decay)
+    config = TrainingConfig(optimizer=name, learning_rate=0.125, momentum=0.5, weight_decay=decay, adam_beta2=0.75)
     optimizer = build_optimizer(nn.Linear(2, 2).parameters(), config)
     group = optimizer.param_groups[0]
     assert type(optimizer) is OPTIMIZERS[name]
     assert (group["lr"], group["weight_decay"], group["fused"]) == (0.125, decay, True)
     assert name != "sgd" or group["momentum"] == 0.5
+    assert name == "sgd" or group["betas"] == (0.9, 0.75)
     set_learning_rate(optimizer, 0.5)
     assert {each["lr"] for each in optimizer.param_groups} == {0.5}
 
