@@ -27,7 +27,7 @@ def serve_pages(port: int, tell: Callable[[str], None]) -> NoReturn:
     set_defaults(workspace)
     command, environment = page_command(workspace, port)
     _check_free(port)
-    folder = workspace / "mlflow-page"
+    folder = workspace / "pages" / f"mlflow-{port}"  # each `ui` has a page of its own
     # the database is there, and migrated, before the server looks at it
     open_tracking(command[command.index("--backend-store-uri") + 1], None, workspace)
     try:

@@ -8,28 +8,23 @@ from rich.table import Table
 if TYPE_CHECKING:
     from flows.demos import DemosOutcome
     from flows.summary import RunSummary
+    from rnnpipe.evaluation.leaderboard import LeaderboardRow
 
-HEADINGS = (
-    "", "variant", "test accuracy, 95 % interval", "validation", "parameters", "trained in", "images/s", "latency",
-)  # fmt: skip
 WIDTH = 118  # where the output is no terminal
+LESS_NEEDED = {"parameters": 112, "images/s": 102, "trained in": 92, "validation": 82}  # shown from this width on
 VERDICT_STYLES = {"PROMOTE": "bold green", "HOLD": "bold yellow", "REJECT": "bold red"}
 
 
 def print_outcome(summary: "RunSummary") -> None:
     """Print leaderboard, verdict, registered model, failures, and how to go on."""
     console = _console()
-    table = Table(
-        *HEADINGS, title=f"{summary.task}, run {summary.run}", box=None, header_style="bold", pad_edge=False
-    )
-    for rank, row in enumerate(summary.leaderboard.rows, start=1):
-        table.add_row(
-            str(rank), row.name,
-            f"{100 * row.accuracy:.2f} %  {100 * row.accuracy_low:.2f} to {100 * row.accuracy_high:.2f}",
-            "-" if row.validation_accuracy is None else f"{100 * row.validation_accuracy:.2f} %",
-            f"{row.parameters:,}", f"{row.train_wall_s:.1f} s", f"{row.train_samples_per_s:,.0f}",
-            f"{row.latency_ms_p50:.2f} ms",
-        )  # fmt: skip
+    table = Table(title=f"{summary.task}, run {summary.run}", box=None, header_style="bold", pad_edge=False)
+    rows = [_cells(rank, row) for rank, row in enumerate(summary.leaderboard.rows, start=1)]
+    shown = [heading for heading in rows[0] if console.width >= LESS_NEEDED.get(heading, 0)]
+    for heading in shown:
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(*(row[heading] for heading in shown))
     console.print()
     console.print(table)
     console.print(f"measured on {summary.conditions}", style="dim")
@@ -50,9 +45,25 @@ def print_outcome(summary: "RunSummary") -> None:
         console.print(f"  rnnpipe predict {summary.model_name} IMAGE    classify images with the champion")
 
 
+def _cells(rank: int, row: "LeaderboardRow") -> dict[str, str]:
+    """Return heading and text of each cell."""
+    return {
+        "": str(rank),
+        "variant": row.name,
+        "test accuracy, 95 % interval": (
+            f"{100 * row.accuracy:.2f} %  {100 * row.accuracy_low:.2f} to {100 * row.accuracy_high:.2f}"
+        ),
+        "validation": "-" if row.validation_accuracy is None else f"{100 * row.validation_accuracy:.2f} %",
+        "parameters": f"{row.parameters:,}",
+        "trained in": f"{row.train_wall_s:.1f} s",
+        "images/s": f"{row.train_samples_per_s:,.0f}",
+        "latency": f"{row.latency_ms_p50:.2f} ms",
+    }
+
+
 def _console() -> Console:
-    """Return the terminal, or a wide page where the output goes to a file."""
-    console = Console(highlight=False, soft_wrap=True)
+    """Return the terminal, or a page that is as wide as a line is long where the output goes to a file."""
+    console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=WIDTH)
 
 

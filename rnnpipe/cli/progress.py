@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +16,7 @@ from rnnpipe.config import PipelineConfig
 
 Event = dict[str, Any]
 SKIPPED_STYLE, FAILED_STYLE = "dim", "red"
+LONGEST_STAGE = len("dataset fashion-mnist")
 
 
 @dataclass
@@ -61,20 +62,24 @@ class Line:
 
 
 class LiveProgress:
-    """A table that is redrawn several times a second: stages above, a line a training below."""
+    """A line a training, redrawn several times a second; the stages' sentences scroll by above it."""
 
-    def __init__(self, labels: list[str]) -> None:
-        self._stages: dict[str, str] = {}
+    def __init__(self, labels: list[str], console: Console) -> None:
+        self._console = console
         self._lines = {label: Line() for label in labels}
+        self._width = max([LONGEST_STAGE, *(len(f"test {label}") for label in labels)])
         self._lock = threading.Lock()
 
     def stage(self, name: str, sentence: str) -> None:
-        """Show a stage's sentence; a training's goes to its line."""
+        """Print a stage's sentence; that a training is skipped or failed stands in its line too."""
         with self._lock:
-            if name in self._lines:
-                state = sentence.partition(":")[0] if sentence.startswith(("skipped", "failed")) else "waits"
-                self._lines[name].state = state
-            self._stages[name] = sentence
+            if name in self._lines and sentence.startswith(("skipped", "failed")):
+                self._lines[name].state = sentence.partition(":")[0]
+        told = Table.grid(padding=(0, 2))
+        told.add_column(min_width=self._width, no_wrap=True)
+        told.add_column(overflow="fold")
+        told.add_row(Text(name), Text(sentence), style=_style(sentence))
+        self._console.print(told)
 
     def training(self, label: str, event: Event) -> None:
         """Bring a training's line up to date."""
@@ -82,15 +87,16 @@ class LiveProgress:
             self._lines.setdefault(label, Line()).take(event)
 
     def __rich__(self) -> RenderableType:
+        if not self._lines:
+            return ""
         with self._lock:
-            stages = [Text(f"{name}  {sentence}", _style(sentence)) for name, sentence in self._stages.items()]
             table = Table(
                 "variant", "state", "epoch", "loss", "val. accuracy", "images/s", "time left",
                 box=None, header_style="bold", pad_edge=False,
             )  # fmt: skip
             for label, line in self._lines.items():
-                table.add_row(label, *line.cells(), style=SKIPPED_STYLE if line.state == "skipped" else "")
-        return Group(*stages, table) if self._lines else Group(*stages)
+                table.add_row(label, *line.cells(), style=_style(line.state))
+        return table
 
 
 class PlainProgress:
@@ -122,6 +128,6 @@ def terminal_progress(config: PipelineConfig | None) -> Iterator[LiveProgress | 
         yield PlainProgress()
         return
     labels = [f"{v.label} s{seed}" for v in config.variants for seed in config.seeds] if config else []
-    progress = LiveProgress(labels)
+    progress = LiveProgress(labels, console)
     with Live(progress, console=console, refresh_per_second=4):
         yield progress

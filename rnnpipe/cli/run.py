@@ -26,11 +26,12 @@ def run(config: Path, overrides: tuple[str, ...]) -> int:
     from rnnpipe.config import load_config
 
     loaded = load_config(config, overrides)
-    _quieten_prefect()
-    from flows.run import run_flow
     from rnnpipe.cli.progress import terminal_progress
 
     with terminal_progress(loaded) as progress:
+        _quieten_prefect()
+        from flows.run import run_flow
+
         parameters = {name: getattr(loaded, name) for name in type(loaded).model_fields}
         summary: RunSummary = run_flow("flows.pipeline:pipeline", progress=progress, **parameters)
     from rnnpipe.cli.outcome import print_outcome
@@ -45,19 +46,23 @@ def run(config: Path, overrides: tuple[str, ...]) -> int:
 @click.option("--seed", default=0, show_default=True, help="Seed of the weights.")
 def demos(seed: int) -> int:
     """Run the tutorials' toy demos: four instances, two time steps, one and five neurons; and the parity check."""
-    _quieten_prefect()
-    from flows.run import run_flow
     from rnnpipe.cli.outcome import print_demos
     from rnnpipe.cli.progress import terminal_progress
 
     with terminal_progress(None) as progress:
+        _quieten_prefect()
+        from flows.run import run_flow
+
         outcome = run_flow("flows.demos:recurrence_demos", progress=progress, seed=seed)
     print_demos(outcome)
     return 0 if all(report["agrees"] for report in outcome.reports) else EXIT_FAILED_TRAINING
 
 
 def _quieten_prefect() -> None:
-    """Leave the terminal to the progress display and to warnings of ours; Prefect's pages have the whole log."""
+    """Leave the terminal to the progress display and to warnings of ours; Prefect's pages have the whole log.
+
+    Inside the display, whose sys.stderr prints above it.
+    """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
