@@ -13,7 +13,7 @@ from prefect.tasks import exponential_backoff
 from flows.session import session
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import build_dataset, build_sequences
-from rnnpipe.errors import DownloadError, TrackingError
+from rnnpipe.errors import DownloadError, RegistrationError, TrackingError
 from rnnpipe.evaluation import job as evaluation_job
 from rnnpipe.evaluation.promotion import Verdict
 from rnnpipe.files import read_json
@@ -36,7 +36,7 @@ def stage_key(context: TaskRunContext, parameters: Json) -> str:
 def is_passing(task: object, task_run: object, state: Any) -> bool:
     """Say whether a failure may pass by itself: the network's and MLflow's, never a training's."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, DownloadError | TrackingError)
+    return isinstance(error, DownloadError | TrackingError) and not isinstance(error, RegistrationError)
 
 
 STAGE: Json = {"cache_key_fn": stage_key, "persist_result": True, "result_serializer": "json"}

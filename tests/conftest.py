@@ -74,7 +74,7 @@ def enter(workspace: Workspace, patch: pytest.MonkeyPatch) -> None:
     """Let this process find the workspace."""
     for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
         patch.delenv(name, raising=False)
-    for name in ("RNNPIPE_HOME", "RNNPIPE_LOCKS"):
+    for name in ("RNNPIPE_HOME", "RNNPIPE_LOCKS", "PYTHONPATH"):
         patch.setenv(name, workspace.environment[name])
     before = dict(os.environ)
     set_defaults(workspace.home)

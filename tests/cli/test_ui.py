@@ -12,6 +12,7 @@ import httpx
 import pytest
 from workspaces import TINY_LABELS, Done, Workspace, done, free_port
 
+from rnnpipe.tracking import registry
 from rnnpipe.tracking.addresses import sqlite_uri
 from rnnpipe.tracking.client import open_tracking
 from rnnpipe.tracking.views import comparison_url, model_version_url
@@ -111,8 +112,11 @@ def test_the_comparison_opens_ranked(workspace: Workspace, pages: Pages, page: A
 
 
 @pytest.mark.browser
-def test_the_version_shows_alias_and_verdict(pages: Pages, page: Any) -> None:
-    page.goto(model_version_url(pages.mlflow, "digits-rows", 1))
+def test_the_champion_shows_alias_and_verdict(workspace: Workspace, pages: Pages, page: Any) -> None:
+    tracking = open_tracking(sqlite_uri(workspace.home / "mlflow.db"), "digits-rows", workspace.home)
+    champion = registry.champion(tracking, "digits-rows")
+    assert champion is not None
+    page.goto(model_version_url(pages.mlflow, "digits-rows", champion.number))
     page.get_by_text("Verdict:").first.wait_for()
     page.get_by_text("champion").first.wait_for()
 

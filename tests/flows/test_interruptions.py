@@ -21,7 +21,7 @@ from rnnpipe.training.job import training_recipe
 from rnnpipe.training.journal import epochs_of, read_journal
 from rnnpipe.training.supervise import train_supervised
 
-EPOCHS = 24
+EPOCHS = 12
 VARIANTS = [{"name": "gru", "hidden_size": 16, "num_layers": 1}, {"name": "single-neuron"}]
 LABELS = ["gru-16x1 s0", "single-neuron s0"]
 
