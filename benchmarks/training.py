@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from platform import platform, python_version
+from platform import machine, python_version, system
 from typing import Any
 
 import click
@@ -73,7 +73,7 @@ def conditions(rounds: int, updates: int, threads: int) -> dict[str, Any]:
         "batch_size": BATCH,
         "torch": str(torch.__version__),
         "python": python_version(),
-        "platform": platform(),
+        "platform": f"{system()} {machine()}",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
