@@ -145,6 +145,7 @@ def test_what_is_no_picture_or_no_model_is_named(call: Any, pictures: Path, tmp_
         assert text in done.err and "fix: " in done.err and not done.out
 
 
+@pytest.mark.slow
 def test_a_server_is_started_once_and_stopped(tmp_path: Path) -> None:
     own = Workspace(tmp_path)
     assert "no Prefect server of this workspace is running" in own.rnnpipe("down").out

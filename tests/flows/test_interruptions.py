@@ -37,7 +37,8 @@ def own(tmp_path: Path) -> Iterator[Workspace]:
 
 def config_of(own: Workspace, name: str = "long", epochs: int = EPOCHS) -> Path:
     training = {"epochs": epochs, "batch_size": 8, "learning_rate": 0.003, "preflight": False}
-    return own.config(name, variants=VARIANTS, training=training, registry={"register_model": False})
+    apart = {"registry": {"register_model": False}, "tracking": {"experiment": name}}
+    return own.config(name, variants=VARIANTS, training=training, **apart)
 
 
 def epochs_done(own: Workspace) -> list[int]:
@@ -93,13 +94,16 @@ def test_a_killed_run_leaves_nothing_and_ends_as_if_undisturbed(own: Workspace, 
     for folder in own.home.glob("store/trainings/*/"):
         assert [event["epoch"] for event in epochs_of(read_journal(folder))] == list(range(1, EPOCHS + 1))
     assert weights_of(own) == undisturbed_weights(own, tmp_path / "undisturbed")
-    tracking = open_tracking(sqlite_uri(own.home / "mlflow.db"), "digits-rows", own.home)
+    tracking = open_tracking(sqlite_uri(own.home / "mlflow.db"), "long", own.home)
     runs = tracking.client.search_runs([tracking.experiment_id])
     assert sorted(run.info.run_name for run in runs) == LABELS
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.usefixtures("first_run")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_run_ends_cleanly(workspace: Workspace, number: signal.Signals, code: int) -> None:
     before = {process.pid for process in workspace.processes()}
     ended = start_and_send(workspace, config_of(workspace, "interrupted", epochs=5000 + code), number)
