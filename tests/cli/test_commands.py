@@ -1,8 +1,11 @@
 """What each command says, and with which code it ends, when all is well and when not."""
 
+import gc
 import json
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +34,9 @@ def modules_after(*arguments: str) -> set[str]:
 
 
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str]) -> Any:
+def say(capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     """Return a function that runs a command that needs no workspace."""
+    handler = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments: object) -> Done:
         with pytest.raises(SystemExit) as end:
@@ -40,7 +44,9 @@ def say(capsys: pytest.CaptureFixture[str]) -> Any:
         captured = capsys.readouterr()
         return Done(int(end.value.code or 0), captured.out, captured.err)
 
-    return run
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")

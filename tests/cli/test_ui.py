@@ -71,6 +71,7 @@ def test_a_port_in_use_is_told_with_the_way_out(pages: Pages, call: Any) -> None
     assert f"fix: rnnpipe ui --port {pages.port + 1}" in ended.err
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_pages(workspace: Workspace) -> None:
     before = {process.pid for process in workspace.processes()}
     process, pages = start_pages(workspace)
