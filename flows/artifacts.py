@@ -1,12 +1,11 @@
 """What Prefect's pages show of a run: the leaderboard as a table, the verdict, links to MLflow."""
 
-import os
-
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.judging import Judgement
 from flows.session import Session
 from rnnpipe.config import PipelineConfig
+from rnnpipe.credentials import without_credentials
 from rnnpipe.evaluation.leaderboard import Leaderboard
 from rnnpipe.tracking.addresses import is_server
 from rnnpipe.tracking.views import comparison_url
@@ -16,13 +15,14 @@ UI_ADDRESS = "http://127.0.0.1:5000"
 
 def mlflow_page(tracking_uri: str) -> str:
     """Return the base address of the MLflow page: the server's own, else where `rnnpipe ui` opens it."""
-    return tracking_uri if is_server(tracking_uri) else os.environ.get("RNNPIPE_MLFLOW_UI", UI_ADDRESS)
+    return without_credentials(tracking_uri) if is_server(tracking_uri) else UI_ADDRESS
 
 
 def publish_leaderboard(session: Session, config: PipelineConfig, leaderboard: Leaderboard) -> None:
     """Attach the leaderboard and the link to MLflow's comparison to the flow run."""
     rows = [{"rank": rank, **row.model_dump(mode="json")} for rank, row in enumerate(leaderboard.rows, start=1)]
-    create_table_artifact(key=f"leaderboard-{config.task}", table=rows, description="Best test accuracy first")
+    about = f"Best test accuracy first; measured on {session.conditions}"
+    create_table_artifact(key=f"leaderboard-{config.task}", table=rows, description=about)
     if not session.tracking_problem:
         tracking = session.tracking(config)
         link = comparison_url(mlflow_page(tracking.uri), tracking.experiment_id)

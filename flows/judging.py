@@ -11,6 +11,7 @@ from rnnpipe.evaluation.deploy import load_model
 from rnnpipe.evaluation.leaderboard import Candidate, Leaderboard
 from rnnpipe.evaluation.promotion import Decision, Standing, Verdict, decide
 from rnnpipe.evaluation.report import EvaluationReport
+from rnnpipe.provenance import code_revision, environment_digest
 from rnnpipe.references import StageRef
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.export import MODEL_DIGEST_TAG
@@ -43,7 +44,7 @@ def judge_and_promote(
         if (config.variants[each.variant].label, each.seed) == (candidate.row.label, candidate.row.seed)
     )  # fmt: skip
     try:
-        version = _register(session, config, candidate, chosen)
+        version = _register(session, config, dataset, candidate, chosen=chosen)
         verdict = _judge(session, config, dataset, version, report_of(session, chosen.evaluation))
         if verdict.champion_version != version.uri:  # what once made it champion stays written on it
             session.submit(tasks.apply_verdict, version=version, verdict=verdict, config=config).result()
@@ -54,7 +55,9 @@ def judge_and_promote(
     return Judgement(candidate, version, verdict, champion.uri if champion else "")
 
 
-def _register(session: Session, config: PipelineConfig, candidate: Candidate, chosen: Trained) -> Version:
+def _register(
+    session: Session, config: PipelineConfig, dataset: StageRef, candidate: Candidate, *, chosen: Trained
+) -> Version:
     row = candidate.row
     description = (
         f"**{row.label}**, seed {row.seed}, on {config.task}: test accuracy {row.accuracy:.4f}"
@@ -63,12 +66,12 @@ def _register(session: Session, config: PipelineConfig, candidate: Candidate, ch
     )
     version: Version = session.submit(
         tasks.register_model, training=chosen.training.model_dump(), run_id=chosen.run_id, config=config,
-        tags={**session.tags(), **_record_of(session, config, chosen)}, description=description,
+        tags={**session.tags(), **_record_of(session, config, dataset, chosen)}, description=description,
     ).result()  # fmt: skip
     return version
 
 
-def _record_of(session: Session, config: PipelineConfig, chosen: Trained) -> dict[str, str]:
+def _record_of(session: Session, config: PipelineConfig, dataset: StageRef, chosen: Trained) -> dict[str, str]:
     """Return what is needed to make this model again, as tags of its version."""
     facts = chosen.training.facts
     champion = registry.champion(session.tracking(config), config.model_name)
@@ -80,6 +83,11 @@ def _record_of(session: Session, config: PipelineConfig, chosen: Trained) -> dic
         "rnnpipe.device": facts["device"],
         "rnnpipe.threads": str(facts["threads"]),
         "rnnpipe.torch": facts["torch"],
+        "rnnpipe.precision": facts["precision"],
+        "rnnpipe.dataset_digest": dataset.digest,
+        "rnnpipe.sequence": config.sequence.model_dump_json(),
+        "rnnpipe.code": code_revision(),
+        "rnnpipe.environment": environment_digest(),
         "rnnpipe.parent_champion": champion.uri if champion else "none",
     }
 

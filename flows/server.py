@@ -13,6 +13,7 @@ import httpx
 from filelock import FileLock, Timeout
 
 from flows.environment import HEALTH_PATH, prefect_home
+from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import ServiceError
 from rnnpipe.files import read_json, write_json
 from rnnpipe.processes.service import (
@@ -109,7 +110,13 @@ def _start(workspace: Path, folder: Path) -> str:
     port = _choose_port()
     url = f"http://{HOST}:{port}/api"
     write_json(folder / ADDRESS_FILE, {"url": url})
-    environment = {**os.environ, "PREFECT_HOME": str(prefect_home(workspace)), "PREFECT_UI_API_URL": url}
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(prefect_home(workspace)),
+        "PREFECT_UI_API_URL": url,
+        # else any page in the user's browser could ask this server to run something
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ui_url(url),
+    }
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     start_keeper(folder, command, environment)
     return url
@@ -157,6 +164,6 @@ def _check_reachable(url: str) -> None:
         httpx.get(url + HEALTH_PATH, timeout=5).raise_for_status()
     except httpx.HTTPError as error:
         raise ServiceError(
-            f"no Prefect server answers at PREFECT_API_URL={url} ({type(error).__name__})",
+            f"no Prefect server answers at PREFECT_API_URL={mask_credentials(url)} ({type(error).__name__})",
             "start that server, or unset PREFECT_API_URL to use one of the workspace",
         ) from None

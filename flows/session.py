@@ -11,14 +11,17 @@ from prefect import Task
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
+from flows.ghosts import close_dead_runs, living_run
 from flows.progress import LogProgress, Progress
 from rnnpipe.config import PipelineConfig
+from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RnnpipeError, TrackingError
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.references import Recipe
 from rnnpipe.store import Plan, Store, workspace_root
 from rnnpipe.tracking.addresses import resolve_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
+from rnnpipe.tracking.runs import close_ghosts
 
 # what each training and each evaluation would import anew, two seconds for sklearn.metrics alone
 PRELOADED = ("rnnpipe.training.work", "rnnpipe.evaluation.job", "sklearn.metrics")
@@ -66,7 +69,7 @@ class Session:
     def tags(self) -> dict[str, str]:
         """Return the tags that tie everything of this flow run together in MLflow."""
         tags = {"rnnpipe.pipeline_run": self.run, "prefect.flow_run_id": self.flow_run_id}
-        if url := flow_run.ui_url:
+        if url := mask_credentials(flow_run.ui_url or ""):
             tags |= {"prefect.flow_run_url": url, "mlflow.note.content": f"[Flow run in Prefect]({url})"}
         return tags
 
@@ -79,6 +82,7 @@ class Session:
                 try:
                     uri = resolve_uri(config.tracking.uri, self.workspace)
                     self._tracking = open_tracking(uri, config.experiment, self.workspace)
+                    close_ghosts(self._tracking)
                 except TrackingError as error:
                     self._tracking_error = error
                     raise
@@ -109,8 +113,10 @@ def open_session() -> Iterator[Session]:
     """Open the session that this flow run's tasks find with `session()`; its processes end with the block."""
     global _current  # noqa: PLW0603 (tasks run in threads of this process and get references only)
     _current = opened = Session(_progress)
+    close_dead_runs(opened.workspace)
     try:
-        yield opened
+        with living_run(opened.workspace, opened.flow_run_id):
+            yield opened
     finally:
         _current = None
         opened.launcher.close()

@@ -17,7 +17,6 @@ from rnnpipe.evaluation.leaderboard import Leaderboard, LeaderboardRow, Training
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.files import read_json
 from rnnpipe.references import Recipe, StageRef
-from rnnpipe.tracking.runs import close_ghosts
 from rnnpipe.tracking.views import save_comparison_view
 from rnnpipe.training.job import training_recipe
 
@@ -142,7 +141,6 @@ def record_all(session: Session, config: PipelineConfig, dataset: StageRef, trai
     """Make MLflow hold every run; where it can't be reached, that is said, and the next run makes up for it."""
     try:
         tracking = session.tracking(config)
-        close_ghosts(tracking)
         save_comparison_view(tracking, SHOWN_PARAMS)
         for each in trained:
             assert each.evaluation is not None

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from flows.judging import Judgement
 from flows.session import Session
 from rnnpipe.config import PipelineConfig
+from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RnnpipeError
 from rnnpipe.evaluation.leaderboard import Leaderboard
 from rnnpipe.evaluation.promotion import Verdict
@@ -67,7 +68,7 @@ def summarize(
         model_uri=judgement.version.uri if judgement else "",
         champion=judgement.champion if judgement else "",
         conditions=session.conditions,
-        tracking_uri=tracking.uri if tracking else "",
+        tracking_uri=mask_credentials(tracking.uri) if tracking else "",
         experiment_id=tracking.experiment_id if tracking else "",
         tracking_problem=session.tracking_problem,
     )

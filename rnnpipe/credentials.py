@@ -8,3 +8,8 @@ CREDENTIALS = re.compile(r"://[^/\s]*:\S*@|://[^/\s]+@")  # a password may hold 
 def mask_credentials(text: str) -> str:
     """Return a text with *** in place of the user name and password of the addresses in it."""
     return CREDENTIALS.sub("://***@", text)
+
+
+def without_credentials(address: str) -> str:
+    """Return an address without user name and password, fit for a link."""
+    return CREDENTIALS.sub("://", address)

@@ -1,5 +1,9 @@
 """What a run ends with, as people read it in the terminal."""
 
+import os
+import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -11,7 +15,7 @@ if TYPE_CHECKING:
     from rnnpipe.evaluation.leaderboard import LeaderboardRow
 
 WIDTH = 118  # where the output is no terminal
-LESS_NEEDED = {"parameters": 112, "images/s": 102, "trained in": 92, "validation": 82}  # shown from this width on
+NARROW = 88  # below it, the validation accuracy is left out
 VERDICT_STYLES = {"PROMOTE": "bold green", "HOLD": "bold yellow", "REJECT": "bold red"}
 
 
@@ -19,45 +23,56 @@ def print_outcome(summary: "RunSummary") -> None:
     """Print leaderboard, verdict, registered model, failures, and how to go on."""
     console = _console()
     table = Table(title=f"{summary.task}, run {summary.run}", box=None, header_style="bold", pad_edge=False)
-    rows = [_cells(rank, row) for rank, row in enumerate(summary.leaderboard.rows, start=1)]
-    shown = [heading for heading in rows[0] if console.width >= LESS_NEEDED.get(heading, 0)]
+    several = len({row.seed for row in summary.leaderboard.rows}) > 1
+    rows = [_cells(rank, row, several) for rank, row in enumerate(summary.leaderboard.rows, start=1)]
+    shown = [heading for heading in rows[0] if console.width >= NARROW or heading != "val. %"]
     for heading in shown:
         table.add_column(heading, no_wrap=True)
     for row in rows:
         table.add_row(*(row[heading] for heading in shown))
     console.print()
     console.print(table)
-    console.print(f"measured on {summary.conditions}", style="dim")
+    console.print(f"params: weights; ms/img: one image; measured on {summary.conditions}", style="dim")
     for failure in summary.failures:
         console.print(f"failed: {failure.label}: {failure.message}", style="red", markup=False)
         console.print(f"  fix: {failure.fix}", markup=False)
     if summary.verdict is not None:
         verdict = summary.verdict
         style = VERDICT_STYLES[verdict.decision]
-        console.print(f"\n[{style}]{verdict.decision}[/] {summary.model_uri}: {verdict.reason}")
+        decision = "UNCHANGED" if verdict.champion_version == summary.model_uri else verdict.decision
+        console.print(f"\n[{style}]{decision}[/] {summary.model_uri}: {verdict.reason}")
         console.print(f"chosen for the {summary.chosen_by}", style="dim")
         console.print(f"champion: {summary.champion or 'none yet'}")
     if summary.tracking_problem:
         console.print(f"\nnot tracked: {summary.tracking_problem}", style="red", markup=False)
     console.print("\nnext:")
-    console.print("  rnnpipe ui    the MLflow page (compare runs, model versions) and Prefect's")
+    console.print(f"  {command('ui')}    the MLflow page (compare runs, model versions) and Prefect's")
     if summary.model_uri:
-        console.print(f"  rnnpipe predict {summary.model_name} IMAGE    classify images with the champion")
+        console.print(f"  {command('predict')} {summary.model_name} IMAGE    classify images with the champion")
 
 
-def _cells(rank: int, row: "LeaderboardRow") -> dict[str, str]:
-    """Return heading and text of each cell."""
+def command(name: str) -> str:
+    """Return a command as it can be typed here, whether or not the environment is activated."""
+    called = Path(sys.argv[0])
+    on_path = shutil.which("rnnpipe")
+    if called.name != "rnnpipe" or (on_path and Path(on_path).resolve() == called.resolve()):
+        return f"rnnpipe {name}"
+    return f"{os.path.relpath(called)} {name}"
+
+
+def _cells(rank: int, row: "LeaderboardRow", several_seeds: bool) -> dict[str, str]:
+    """Return heading and text of each cell; together they fit 80 columns."""
+    validation = "-" if row.validation_accuracy is None else f"{100 * row.validation_accuracy:.2f}"
+    interval = f"({100 * row.accuracy_low:.2f} to {100 * row.accuracy_high:.2f})"
     return {
         "": str(rank),
-        "variant": row.name,
-        "test accuracy, 95 % interval": (
-            f"{100 * row.accuracy:.2f} %  {100 * row.accuracy_low:.2f} to {100 * row.accuracy_high:.2f}"
-        ),
-        "validation": "-" if row.validation_accuracy is None else f"{100 * row.validation_accuracy:.2f} %",
-        "parameters": f"{row.parameters:,}",
-        "trained in": f"{row.train_wall_s:.1f} s",
-        "images/s": f"{row.train_samples_per_s:,.0f}",
-        "latency": f"{row.latency_ms_p50:.2f} ms",
+        "variant": row.name if several_seeds else row.label,
+        "test % (95 % interval)": f"{100 * row.accuracy:.2f} {interval}",
+        "val. %": validation,
+        "params": f"{row.parameters:,}",
+        "train s": f"{row.train_wall_s:.1f}",
+        "img/s": f"{row.train_samples_per_s:,.0f}",
+        "ms/img": f"{row.latency_ms_p50:.2f}",
     }
 
 
@@ -79,6 +94,10 @@ def print_demos(outcome: "DemosOutcome") -> None:
     console.print("\n[bold]parity[/]  the same weights in each cell, float64: largest differences")
     for line in outcome.parity_lines:
         console.print(f"  {line}")
-    console.print(
-        f"\ntracked in MLflow: experiment recurrence-demos, {len(outcome.run_ids)} runs; `rnnpipe ui` opens it"
-    )
+    if outcome.tracking_problem:
+        console.print(f"\nnot tracked: {outcome.tracking_problem}", style="red", markup=False)
+    else:
+        count = len(outcome.run_ids)
+        console.print(
+            f"\ntracked in MLflow: experiment recurrence-demos, {count} runs; `{command('ui')}` opens it"
+        )

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import click
 
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
-
 
 @click.command()
 @click.argument("model")
@@ -39,20 +37,17 @@ def predict(model: str, images: tuple[Path, ...], invert: bool, as_json: bool) -
 
 
 def _image_files(images: tuple[Path, ...]) -> list[Path]:
+    """Return the files meant; of a folder its images, but nothing hidden."""
+    from rnnpipe.data.folder import SUFFIXES
     from rnnpipe.errors import DataError
 
     paths: list[Path] = []
     for image in images:
         if not image.exists():
             raise DataError(f"{image}: there is no such file or folder", "name image files, or a folder of them")
-        found = (
-            [image]
-            if image.is_file()
-            else sorted(p for p in image.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        )
-        if not found:
-            raise DataError(
-                f"{image}: no image in this folder", f"images end in {', '.join(sorted(IMAGE_SUFFIXES))}"
-            )
-        paths += found
+        below = [path for path in sorted(image.rglob("*")) if path.suffix.lower() in SUFFIXES]
+        shown = [path for path in below if not any(part.startswith(".") for part in path.relative_to(image).parts)]
+        if image.is_dir() and not shown:
+            raise DataError(f"{image}: no image in this folder", f"images end in {', '.join(sorted(SUFFIXES))}")
+        paths += shown if image.is_dir() else [image]
     return paths

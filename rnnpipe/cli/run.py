@@ -55,7 +55,9 @@ def demos(seed: int) -> int:
 
         outcome = run_flow("flows.demos:recurrence_demos", progress=progress, seed=seed)
     print_demos(outcome)
-    return 0 if all(report["agrees"] for report in outcome.reports) else EXIT_FAILED_TRAINING
+    if not all(report["agrees"] for report in outcome.reports):
+        return EXIT_FAILED_TRAINING
+    return EXIT_NOT_TRACKED if outcome.tracking_problem else 0
 
 
 def _quieten_prefect() -> None:

@@ -181,9 +181,8 @@ class ExecutionConfig(Section):
     """On what it runs. The device and the thread count change the last bits of a result."""
 
     device: DeviceName = Field("auto", description="auto, cpu, cuda, cuda:1, mps or xpu.")
-    threads: int = Field(1, ge=1, le=1024, description="CPU threads of each training process.")
-    parallel: int | None = Field(
-        None, ge=1, le=256, description="Trainings at the same time; null: CPU cores over threads, one a GPU."
+    threads: int = Field(
+        1, ge=1, le=1024, description="CPU threads of each training; as many run at once as the cores allow."
     )
     precision: Literal["fp32", "bf16", "auto"] = Field(
         "fp32", description="fp32; bf16 autocast where the device has it; auto: bf16 if there, else fp32."

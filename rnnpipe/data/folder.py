@@ -93,7 +93,7 @@ def decode_image(path: Path, image_size: tuple[int, int]) -> Pixels:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 grey = _to_grey(ImageOps.exif_transpose(image))
-        return np.asarray(grey.resize((width, height), Image.Resampling.LANCZOS))
+        return np.array(grey.resize((width, height), Image.Resampling.LANCZOS))
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise DataError(
             f"{path}: not an image that can be used: {error}", "replace the file, or remove it"

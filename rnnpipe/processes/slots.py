@@ -22,7 +22,7 @@ def locks_folder() -> Path:
     """Return the machine's folder of device locks: RNNPIPE_LOCKS, else this user's in the temporary folder."""
     folder = Path(os.environ.get("RNNPIPE_LOCKS") or f"{tempfile.gettempdir()}/rnnpipe-locks-{os.getuid()}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
+    if folder.lstat().st_uid != os.getuid() or folder.is_symlink():
         raise DeviceError(f"{folder} belongs to another user", "set RNNPIPE_LOCKS to a folder of your own")
     return folder
 

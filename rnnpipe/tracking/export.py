@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RegistrationError
 from rnnpipe.evaluation.deploy import SPEC_FILE, WEIGHTS_FILE, Deploy, ModelSpec, load_model
 from rnnpipe.files import digest_of, sha256_file
@@ -198,7 +199,7 @@ def _read_back(tracking_uri: str, model: str, folder: Path) -> None:
     except subprocess.TimeoutExpired:
         raise RegistrationError(f"{model} didn't load within {LOAD_TIMEOUT_S} s", FIX) from None
     if done.returncode:
-        reason = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        reason = mask_credentials((done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1])
         raise RegistrationError(f"{model} can't be used without rnnpipe: {reason}", FIX)
 
 

@@ -4,8 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from rnnpipe.errors import ServiceError
-from rnnpipe.tracking.addresses import is_server, resolve_uri
+from rnnpipe.tracking.addresses import resolve_uri
 
 HOST = "127.0.0.1"
 LEAN = {
@@ -16,13 +15,8 @@ LEAN = {
 
 
 def page_command(workspace: Path, port: int) -> tuple[list[str], dict[str, str]]:
-    """Return command line and environment of the workspace's MLflow page.
-
-    ServiceError where MLFLOW_TRACKING_URI names a server: that has a page of its own.
-    """
+    """Return command line and environment of the page of a workspace whose runs are kept in a database."""
     uri = resolve_uri(None, workspace)
-    if is_server(uri):
-        raise ServiceError(f"runs are kept by the MLflow server at {uri}", f"open {uri} in a browser")
     command = [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", HOST, "--port", str(port),
         "--workers", "1", "--default-artifact-root", str(workspace / "artifacts"),

@@ -8,7 +8,13 @@ from rnnpipe.evaluation.promotion import Decision, Verdict
 from rnnpipe.store import Entry
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.client import Tracking
-from rnnpipe.tracking.export import MODEL_DIGEST_TAG, check_round_trip, log_deployed_model
+from rnnpipe.tracking.export import (
+    MODEL_DIGEST_TAG,
+    MODEL_FILES,
+    check_round_trip,
+    log_deployed_model,
+    model_digest,
+)
 from rnnpipe.tracking.registry import Candidate, Version
 
 logger = logging.getLogger(__name__)
@@ -49,5 +55,8 @@ def apply_verdict(tracking: Tracking, version: Version, verdict: Verdict) -> Non
 
 def fetch_model(tracking: Tracking, version: Version, workspace: Path) -> Path:
     """Return the folder of a version's weights and spec in the workspace, fetched if it isn't there."""
-    folder = workspace / "models" / version.tags[MODEL_DIGEST_TAG]
+    digest = version.tags[MODEL_DIGEST_TAG]
+    folder = workspace / "models" / digest
+    if all((folder / name).exists() for name in MODEL_FILES) and model_digest(folder) == digest:
+        return folder
     return registry.download_model(tracking, version, folder)

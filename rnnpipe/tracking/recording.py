@@ -14,6 +14,7 @@ from rnnpipe.evaluation.figures import learning_curves, save_figure
 from rnnpipe.evaluation.metrics import MetricNames
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.files import read_json
+from rnnpipe.provenance import installed_packages
 from rnnpipe.references import StageRef
 from rnnpipe.store import Entry
 from rnnpipe.tracking.client import Tracking
@@ -134,15 +135,24 @@ def record_run(tracking: Tracking, spec: RunSpec, *, training: Entry, evaluation
     single = {**report.metrics(), MetricNames.TRAIN_WALL_S: training.ref.facts["wall_s"]}
     log_points(tracking, run_id, [MetricPoint(name, value, 0, ended_at_ms) for name, value in single.items()])
     _log_files(tracking, run_id, spec.name, training.path, evaluation.path)
-    set_tags(tracking, run_id, {RECORDED_TAG: evaluation.ref.key})
+    set_tags(tracking, run_id, {**conditions(training), RECORDED_TAG: evaluation.ref.key})
     finish_run(tracking, run_id, "FINISHED", ended_at_ms)
     return run_id
+
+
+def conditions(training: Entry) -> dict[str, str]:
+    """Return what every timing of a training needs beside it, as tags: device, threads, precision, torch."""
+    facts = training.ref.facts
+    return {f"rnnpipe.{name}": str(facts[name]) for name in ("device", "threads", "precision", "torch")}
 
 
 def _log_files(tracking: Tracking, run_id: str, name: str, training: Path, evaluation: Path) -> None:
     with TemporaryDirectory() as folder:
         curves = Path(folder) / "learning_curves.png"
         save_figure(learning_curves({name: epochs_of(read_journal(training))}), curves)
+        packages = Path(folder) / "environment.txt"
+        packages.write_text("\n".join(installed_packages()) + "\n", encoding="utf-8")
+        log_artifact_files(tracking, run_id, [packages], "")
         figures = [*sorted((evaluation / "figures").glob("*.png")), curves]
         log_artifact_files(tracking, run_id, figures, "figures")
     log_artifact_files(tracking, run_id, [training / name for name in MODEL_FILES], "model")

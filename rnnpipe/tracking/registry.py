@@ -135,7 +135,7 @@ def rollback(tracking: Tracking, model_name: str) -> Version:
     if version is None:
         raise TrackingError(
             f"{model_name} has no previous champion",
-            f"`rnnpipe promote models:/{model_name}/NUMBER` makes any version the champion",
+            "it comes into being when a second version is promoted",
         )
     promote(tracking, version)
     return version

@@ -133,12 +133,13 @@ def finish_run(tracking: Tracking, run_id: str, status: Status, ended_at_ms: int
 def close_ghosts(tracking: Tracking) -> list[str]:
     """Mark as KILLED the runs that still count as running though their process is dead; return their names.
 
-    Only runs that rnnpipe started on this host are looked at.
+    Only runs that rnnpipe started on this host are looked at, in every experiment.
     """
     closed = []
     query = f"attributes.status = 'RUNNING' and tags.`{OWNER_TAG}` LIKE '{socket.gethostname()}/%'"
     with mlflow_errors("close the runs of dead processes"), tracking.lock():
-        for run in tracking.client.search_runs([tracking.experiment_id], query, max_results=1000):
+        experiments = [each.experiment_id for each in tracking.client.search_experiments()]
+        for run in tracking.client.search_runs(experiments, query, max_results=1000):
             if not _is_alive(run.data.tags[OWNER_TAG]):
                 tracking.client.set_terminated(run.info.run_id, "KILLED", time.time_ns() // 1_000_000)
                 closed.append(str(run.info.run_name))

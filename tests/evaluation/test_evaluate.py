@@ -105,5 +105,5 @@ def test_the_recipe_is_json_and_changes_with_what_matters():
         evaluation_recipe("m", SEQUENCES, evaluation, execution, split="validation"),
     ]
     assert len({recipe.key for recipe in (base, *others)}) == 6
-    elsewhere = ExecutionConfig(parallel=4, timeout_s=60)
+    elsewhere = ExecutionConfig(timeout_s=60)
     assert evaluation_recipe("m", SEQUENCES, evaluation, elsewhere).key == base.key

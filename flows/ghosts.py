@@ -1,0 +1,68 @@
+"""Flow runs whose process is dead, but which Prefect still believes to run: told from the living by an OS lock."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+from filelock import FileLock
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Crashed
+
+from rnnpipe.processes.lifetime import is_held
+
+MESSAGE = "its process died"
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def living_run(workspace: Path, flow_run_id: str) -> Iterator[None]:
+    """Hold the lock that tells a flow run's process is alive; any death frees it."""
+    path = _folder(workspace) / f"{flow_run_id}.lock"
+    lock = FileLock(path)
+    with _registry(workspace):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
+
+
+def close_dead_runs(workspace: Path) -> None:
+    """Set the flow runs of dead processes, and their tasks, to Crashed."""
+    with _registry(workspace):
+        dead = [path for path in _folder(workspace).glob("*.lock") if not is_held(path)]
+    if not dead:
+        return
+    with get_client(sync_client=True) as client:
+        for path in dead:
+            with contextlib.suppress(ObjectNotFound):  # it ran on another server
+                _close(client, UUID(path.stem))
+            path.unlink(missing_ok=True)
+
+
+def _close(client: SyncPrefectClient, flow_run_id: UUID) -> None:
+    run = client.read_flow_run(flow_run_id)
+    this = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+    for task_run in client.read_task_runs(flow_run_filter=this):
+        if task_run.state is not None and not task_run.state.is_final():
+            client.set_task_run_state(task_run.id, Crashed(message=MESSAGE), force=True)
+    if run.state is not None and not run.state.is_final():
+        client.set_flow_run_state(flow_run_id, Crashed(message=MESSAGE), force=True)
+        logger.warning("the flow run %s was still open: %s", run.name, MESSAGE)
+
+
+def _registry(workspace: Path) -> FileLock:
+    """Return the lock under which runs come and the dead are looked for."""
+    return FileLock(_folder(workspace) / "registry", is_singleton=False)
+
+
+def _folder(workspace: Path) -> Path:
+    folder = workspace / "prefect" / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
