@@ -1,6 +1,7 @@
 """What keeps the code readable and safe, checked on the text itself."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,3 +145,8 @@ def test_the_check_itself_sees_what_is_unsafe(code: str) -> None:
 def test_the_check_itself_lets_pass_what_is_safe() -> None:
     code = "torch.load(p, weights_only=True); np.load(p, allow_pickle=False); yaml.load(t, Loader=yaml.SafeLoader)"
     assert not mistakes_of_calls(ast.parse(code))
+
+
+def test_documents_hold_no_placeholder() -> None:
+    for path in ROOT.glob("*.md"):
+        assert not re.search(r"^@[A-Z]+@$", path.read_text(encoding="utf-8"), re.MULTILINE), path.name

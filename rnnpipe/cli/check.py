@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Check configs; every mistake at once.")
 @click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable.")
 def validate(configs: tuple[Path, ...], overrides: tuple[str, ...]) -> int:
@@ -24,7 +24,7 @@ def validate(configs: tuple[Path, ...], overrides: tuple[str, ...]) -> int:
     return code
 
 
-@click.command()
+@click.command(short_help="List the recurrent nets.")
 def variants() -> None:
     """List the recurrent nets, with their sizes and where they come from."""
     from rnnpipe.catalogue import VARIANTS
@@ -42,7 +42,7 @@ def variants() -> None:
     _print_table(("variant", "what it is", "neurons x layers", "options", "source"), rows)
 
 
-@click.command()
+@click.command(short_help="List the datasets and the sequence transforms.")
 def datasets() -> None:
     """List the datasets, and the transforms that turn their images into sequences."""
     from rnnpipe.catalogue import DATASETS, SEQUENCES

@@ -48,7 +48,9 @@ def print_outcome(summary: "RunSummary") -> None:
     console.print("\nnext:")
     console.print(f"  {command('ui')}    the MLflow page (compare runs, model versions) and Prefect's")
     if summary.model_uri:
-        console.print(f"  {command('predict')} {summary.model_name} IMAGE    classify images with the champion")
+        which = summary.model_name if summary.champion else summary.model_uri
+        about = "the champion" if summary.champion else "this version; nothing is champion yet"
+        console.print(f"  {command('predict')} {which} IMAGE    classify images with {about}")
 
 
 def command(name: str) -> str:

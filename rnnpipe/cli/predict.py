@@ -6,16 +6,17 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Classify images with a registered model.")
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--invert", is_flag=True, help="For dark strokes on light paper; MNIST and digits are light on dark."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON line an image, with every class.")
-def predict(model: str, images: tuple[Path, ...], invert: bool, as_json: bool) -> None:
+def predict(model: str, images: tuple[Path, ...], invert: bool, as_json: bool) -> int:
     """Classify IMAGES, files or folders, with MODEL: NAME (its champion), models:/NAME@ALIAS or models:/NAME/3."""
     paths = _image_files(images)
+    from rnnpipe.errors import DataError
     from rnnpipe.store import workspace_root
     from rnnpipe.tracking.addresses import resolve_uri
     from rnnpipe.tracking.client import open_tracking
@@ -28,12 +29,18 @@ def predict(model: str, images: tuple[Path, ...], invert: bool, as_json: bool) -
     click.echo(f"{version.uri}: {version.tags.get('rnnpipe.variant', '')}", err=True)
     from rnnpipe.evaluation.deploy import classify_files
 
+    code = 0
     for path, probabilities in classify_files(fetch_model(tracking, version, workspace), paths, invert=invert):
+        if isinstance(probabilities, DataError):
+            click.secho(f"error: {probabilities}", fg="red", err=True)
+            code = probabilities.exit_code
+            continue
         best = max(probabilities, key=lambda name: probabilities[name])
         if as_json:
             click.echo(json.dumps({"image": str(path), "class": best, "probabilities": probabilities}))
         else:
             click.echo(f"{path}  {best}  {probabilities[best]:.4f}")
+    return code
 
 
 def _image_files(images: tuple[Path, ...]) -> list[Path]:

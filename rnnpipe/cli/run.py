@@ -14,7 +14,7 @@ EXIT_FAILED_TRAINING = 4
 EXIT_NOT_TRACKED = 5
 
 
-@click.command()
+@click.command(short_help="Run the pipeline that a config describes.")
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable.")
 def run(config: Path, overrides: tuple[str, ...]) -> int:
@@ -42,7 +42,7 @@ def run(config: Path, overrides: tuple[str, ...]) -> int:
     return EXIT_NOT_TRACKED if summary.tracking_problem else 0
 
 
-@click.command()
+@click.command(short_help="Run the tutorials' toy demos, with the parity check.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the weights.")
 def demos(seed: int) -> int:
     """Run the tutorials' toy demos: four instances, two time steps, one and five neurons; and the parity check."""

@@ -5,7 +5,7 @@ import click
 MLFLOW_PORT = 5000
 
 
-@click.command()
+@click.command(short_help="Start the workspace's Prefect server and keep it.")
 def up() -> None:
     """Start the workspace's Prefect server and keep it, so that runs needn't start one of their own."""
     from flows.environment import set_defaults
@@ -21,7 +21,7 @@ def up() -> None:
     click.echo("stop it with: rnnpipe down")
 
 
-@click.command()
+@click.command(short_help="Stop the workspace's Prefect server.")
 def down() -> None:
     """Stop the workspace's Prefect server, once no run uses it."""
     from flows.server import stop_server
@@ -30,7 +30,7 @@ def down() -> None:
     click.echo(stop_server(workspace_root()))
 
 
-@click.command()
+@click.command(short_help="Open the MLflow and Prefect pages on this machine.")
 @click.option(
     "--port", default=MLFLOW_PORT, show_default=True, type=click.IntRange(1, 65535), help="MLflow's port."
 )

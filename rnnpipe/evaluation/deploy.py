@@ -86,12 +86,16 @@ def save_model(folder: Path, spec: ModelSpec, network: nn.Module) -> None:
 
 def classify_files(
     model_folder: Path, paths: Sequence[Path], *, invert: bool = False
-) -> Iterator[tuple[Path, dict[str, float]]]:
-    """Yield each image file with its probability by class name; DataError names a file that can't be read."""
+) -> Iterator[tuple[Path, dict[str, float] | DataError]]:
+    """Yield each image file with its probability by class name, or with the error where it can't be read."""
     spec, network = load_model(model_folder)
     deploy = Deploy(spec, network)
     for path in paths:
-        image_HW = torch.from_numpy(decode_image(path, spec.image_size)).to(torch.float32)
+        try:
+            image_HW = torch.from_numpy(decode_image(path, spec.image_size)).to(torch.float32)
+        except DataError as error:
+            yield path, error
+            continue
         image_1HW = (255 - image_HW if invert else image_HW).unsqueeze(0)
         with torch.inference_mode():
             probabilities_K = deploy(image_1HW)[0].tolist()

@@ -49,7 +49,7 @@ def champion(tracking: Tracking) -> Version:
 
 def test_it_ends_with_the_leaderboard_and_the_verdict(first_run: Done) -> None:
     assert first_run.code == 0, first_run.err
-    for text in ("single-neuron · seed 0", "gru-8x1 · seed 0", "PROMOTE models:/digits-rows/1", "rnnpipe predict"):
+    for text in ("single-neuron", "gru-8x1", "PROMOTE models:/digits-rows/1", "rnnpipe predict"):
         assert text in first_run.out
     assert first_run.err == ""
 
@@ -171,7 +171,7 @@ def test_a_variant_that_fails_stops_no_other(workspace: Workspace, call: Any) ->
     assert done.code == 4
     assert "failed: rnn-8x1-relu-lr10 s0: " in done.out
     assert "fix: lower training.learning_rate, or set training.gradient_clip_norm" in done.out
-    assert "gru-8x1-lr0.01 · seed 0" in done.out
+    assert "gru-8x1-lr0.01" in done.out
     tracking = open_tracking(sqlite_uri(workspace.home / "mlflow.db"), "diverging", workspace.home)
     assert {run.info.run_name: run.info.status for run in runs_of(tracking)} == {
         "rnn-8x1-relu-lr10 s0": "FAILED",
