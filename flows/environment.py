@@ -13,6 +13,7 @@ DEFAULTS = {
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     # the library's messages stand in the run's log; the terminal shows the progress table instead
     "PREFECT_LOGGING_EXTRA_LOGGERS": "rnnpipe",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
     # in memory, the leases of a limit are lost with the server and their slots never come back
