@@ -16,6 +16,20 @@ from flows.server import keep_server, stop_server
 from rnnpipe.cli import main
 
 Call = Callable[..., Done]
+ONE_WORKSPACE = {"flows", "cli"}
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the commands that are tested, also where a shell started this in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one of the test processes, and all that run flows in one, with one workspace."""
+    for item in items:
+        group = "flows" if item.path.parent.name in ONE_WORKSPACE else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
