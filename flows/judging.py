@@ -16,6 +16,7 @@ from rnnpipe.references import StageRef
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.export import MODEL_DIGEST_TAG
 from rnnpipe.tracking.promotion import fetch_model
+from rnnpipe.tracking.recording import conditions
 from rnnpipe.tracking.registry import Version
 
 
@@ -73,17 +74,13 @@ def _register(
 
 def _record_of(session: Session, config: PipelineConfig, dataset: StageRef, chosen: Trained) -> dict[str, str]:
     """Return what is needed to make this model again, as tags of its version."""
-    facts = chosen.training.facts
     champion = registry.champion(session.tracking(config), config.model_name)
     return {
         "rnnpipe.config": config.model_dump_json(),
-        "rnnpipe.variant": facts["variant"],
+        "rnnpipe.variant": chosen.training.facts["variant"],
         "rnnpipe.seed": str(chosen.seed),
         "rnnpipe.training_key": chosen.training.key,
-        "rnnpipe.device": facts["device"],
-        "rnnpipe.threads": str(facts["threads"]),
-        "rnnpipe.torch": facts["torch"],
-        "rnnpipe.precision": facts["precision"],
+        **conditions(chosen.training),
         "rnnpipe.dataset_digest": dataset.digest,
         "rnnpipe.sequence": config.sequence.model_dump_json(),
         "rnnpipe.code": code_revision(),

@@ -30,7 +30,8 @@ EVALUATION, TRACKING, REGISTRY = EvaluationConfig(), TrackingConfig(), RegistryC
     flow_run_name="{name} {data.name}-{sequence.name}",
     task_runner=ThreadPoolTaskRunner(max_workers=MAX_THREADS),  # type: ignore[arg-type]
 )
-def pipeline(  # noqa: PLR0917 (each parameter is a section of Prefect's form)
+def pipeline(
+    *,
     variants: tuple[VariantConfig, ...],
     name: str = "pipeline",
     data: DataConfig = DATA,

@@ -37,7 +37,7 @@ class Session:
         self.run = self.flow_run_id[:8]
         self.progress = progress
         self.workspace: Path = workspace_root()
-        self.store = Store(self.workspace / "store")
+        self.store = Store.of_workspace()
         self.launcher = Launcher(PRELOADED)
         self.failures: list[tuple[str, BaseException]] = []
         self.tracking_problem = ""

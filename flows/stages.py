@@ -15,7 +15,6 @@ from rnnpipe.errors import TrackingError
 from rnnpipe.evaluation.evaluate import evaluation_recipe
 from rnnpipe.evaluation.leaderboard import Leaderboard, LeaderboardRow, TrainingSummary
 from rnnpipe.evaluation.report import EvaluationReport
-from rnnpipe.files import read_json
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.tracking.views import save_comparison_view
 from rnnpipe.training.job import training_recipe
@@ -134,7 +133,7 @@ def compare(session: Session, config: PipelineConfig, trained: list[Trained]) ->
 def report_of(session: Session, evaluation: StageRef | None) -> EvaluationReport:
     """Return the report of an evaluation in the store."""
     assert evaluation is not None
-    return EvaluationReport.model_validate(read_json(session.store.resolve(evaluation).path / "report.json"))
+    return EvaluationReport.read(session.store.resolve(evaluation).path)
 
 
 def record_all(session: Session, config: PipelineConfig, dataset: StageRef, trained: list[Trained]) -> None:

@@ -16,7 +16,7 @@ from rnnpipe.evaluation.deploy import WEIGHTS_FILE, Deploy, ModelSpec, load_mode
 from rnnpipe.evaluation.figures import confusion_matrix, per_class_bars, save_figure
 from rnnpipe.evaluation.metrics import Integers, SplitName
 from rnnpipe.evaluation.predict import Predictions, measure_latency, predict, time_calls
-from rnnpipe.evaluation.report import Conditions, EvaluationReport, Scores, Speed
+from rnnpipe.evaluation.report import REPORT_FILE, Conditions, EvaluationReport, Scores, Speed
 from rnnpipe.files import sha256_tree, write_bytes, write_json
 from rnnpipe.models.classifier import count_parameters
 from rnnpipe.references import Recipe, StageRef
@@ -29,7 +29,6 @@ from rnnpipe.runtime import (
     set_threads,
 )
 
-REPORT_FILE = "report.json"
 PREDICTIONS_FILE = "predictions.safetensors"
 FIGURES_FOLDER = "figures"
 THROUGHPUT_REPEATS = 5

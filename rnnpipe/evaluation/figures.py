@@ -22,7 +22,6 @@ from rnnpipe.files import atomic_path
 # Okabe and Ito, “Color universal design”, 2008.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-GREY = "#8C8C8C"
 DOTS_PER_INCH = 120
 SHADE_TICKS = (0, 0.01, 0.05, 0.2, 0.5, 1)
 MAX_NUMBERED_CLASSES = 20

@@ -5,7 +5,7 @@ from pathlib import Path
 from rnnpipe.config import PipelineConfig
 from rnnpipe.evaluation.evaluate import build_evaluation
 from rnnpipe.files import read_json, write_json
-from rnnpipe.processes.slots import cpu_slots, device_slot
+from rnnpipe.processes.slots import device_slot
 from rnnpipe.runtime import resolve_device
 
 JOB_FILE = "log/job.json"
@@ -24,8 +24,7 @@ def evaluate(folder: Path) -> None:
     job = read_json(folder / JOB_FILE)
     config = PipelineConfig.model_validate(job["config"])
     device = resolve_device(config.execution.device)
-    slots = cpu_slots(config.execution.threads) if device.kind == "cpu" else 1
-    with device_slot(device.name, slots, f"{config.name} evaluation", folder):
+    with device_slot(device.name, config.execution.threads, f"{config.name} evaluation", folder):
         facts = build_evaluation(Path(job["model"]), Path(job["sequences"]), config, folder)
     write_json(folder / RESULT_FILE, facts)
     (folder / JOB_FILE).unlink()

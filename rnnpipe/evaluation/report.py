@@ -1,6 +1,7 @@
 """What an evaluation found, as one frozen record with a JSON round trip."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -9,6 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from rnnpipe.evaluation import metrics
 from rnnpipe.evaluation.metrics import Floats, Integers, MetricNames, SplitName
 from rnnpipe.evaluation.statistics import wilson_interval
+from rnnpipe.files import read_json
+
+REPORT_FILE = "report.json"
 
 
 class Record(BaseModel):
@@ -104,6 +108,11 @@ class EvaluationReport(Scores, Speed, Conditions):
 
     parameters: int
     weights_bytes: int
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Return the report in an evaluation's folder."""
+        return cls.model_validate(read_json(folder / REPORT_FILE))
 
     def metrics(self) -> dict[str, float]:
         """Return the figures under the names they have in MLflow."""

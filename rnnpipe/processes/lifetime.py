@@ -10,7 +10,6 @@ import psutil
 from filelock import FileLock, Timeout
 
 PR_SET_PDEATHSIG = 1
-BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
 def die_with_parent(parent: int) -> None:

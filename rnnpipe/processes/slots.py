@@ -53,14 +53,16 @@ def acquire_slot(device: str, slots: int, holder: str) -> FileLock:
 
 
 @contextlib.contextmanager
-def device_slot(device: str, slots: int, holder: str, folder: Path) -> Iterator[None]:
+def device_slot(device: str, threads: int, holder: str, folder: Path) -> Iterator[None]:
     """Hold a slot of a device for the length of the block; `waiting` lies in the job's folder until there is one.
+
+    A CPU has as many as it has cores for jobs of `threads` threads, any other device one.
 
     A job's time-out doesn't count the time it waits.
     """
     waiting = folder / WAITING_FILE
     waiting.touch()
-    slot = acquire_slot(device, slots, holder)
+    slot = acquire_slot(device, cpu_slots(threads) if device == "cpu" else 1, holder)
     waiting.unlink()
     try:
         yield

@@ -21,6 +21,7 @@ from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RegistrationError
 from rnnpipe.evaluation.deploy import SPEC_FILE, WEIGHTS_FILE, Deploy, ModelSpec, load_model
 from rnnpipe.files import digest_of, sha256_file
+from rnnpipe.models.layers import export_of_layers
 from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
 
 MODEL_FILES = (WEIGHTS_FILE, SPEC_FILE)
@@ -156,9 +157,7 @@ def _requirements() -> list[str]:
 
 @contextmanager
 def _export_warnings_silenced() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # recurrent layers keep a list of their weights beside the weights; the graph has the weights
-        warnings.filterwarnings("ignore", r"The tensor attributes? self\.\S+\._flat_weights", UserWarning)
+    with export_of_layers():
         # of a class of MLflow's own, while mlflow.pyfunc is imported
         warnings.filterwarnings("ignore", r".*Any type hint is inferred as AnyType", UserWarning)
         yield

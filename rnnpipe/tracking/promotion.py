@@ -1,6 +1,5 @@
 """From the best model of a run to a version with a verdict, and to a champion."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from rnnpipe.tracking.export import (
     model_digest,
 )
 from rnnpipe.tracking.registry import Candidate, Version
-
-logger = logging.getLogger(__name__)
 
 
 def register_trained(

@@ -8,16 +8,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from rnnpipe import __version__
 from rnnpipe.errors import TrackingError
 from rnnpipe.evaluation.figures import learning_curves, save_figure
 from rnnpipe.evaluation.metrics import MetricNames
-from rnnpipe.evaluation.report import EvaluationReport
+from rnnpipe.evaluation.report import REPORT_FILE, EvaluationReport
 from rnnpipe.files import read_json
 from rnnpipe.provenance import installed_packages
 from rnnpipe.references import StageRef
 from rnnpipe.store import Entry
 from rnnpipe.tracking.client import Tracking
+from rnnpipe.tracking.export import MODEL_FILES
 from rnnpipe.tracking.runs import (
     DatasetUse,
     MetricPoint,
@@ -35,7 +38,6 @@ from rnnpipe.training.job import IDENTITY_FILE
 from rnnpipe.training.journal import JOURNAL_FILE, Event, epochs_of, read_journal
 
 RECORDED_TAG = "rnnpipe.recorded"
-MODEL_FILES = ("weights.safetensors", "model.json")
 
 logger = logging.getLogger(__name__)
 
@@ -125,35 +127,37 @@ def record_run(tracking: Tracking, spec: RunSpec, *, training: Entry, evaluation
         return run_id
     run_id = start_run(tracking, spec)
     events = read_journal(training.path)
-    report = EvaluationReport.model_validate(read_json(evaluation.path / "report.json"))
+    epochs = epochs_of(events)
+    report = EvaluationReport.read(evaluation.path)
     ended_at_ms = events[-1]["time_ms"]
     log_dataset(
         tracking, run_id, DatasetUse(dataset.facts["name"], dataset.digest, dataset.facts["name"], "training")
     )
-    log_points(tracking, run_id, [point for event in epochs_of(events) for point in epoch_points(event)])
+    log_points(tracking, run_id, [point for event in epochs for point in epoch_points(event)])
     # single values stand at step 0, which MLflow's pages draw as bars
     single = {**report.metrics(), MetricNames.TRAIN_WALL_S: training.ref.facts["wall_s"]}
     log_points(tracking, run_id, [MetricPoint(name, value, 0, ended_at_ms) for name, value in single.items()])
-    _log_files(tracking, run_id, spec.name, training.path, evaluation.path)
-    set_tags(tracking, run_id, {**conditions(training), RECORDED_TAG: evaluation.ref.key})
+    curves = learning_curves({spec.name: epochs})
+    _log_files(tracking, run_id, curves, training=training.path, evaluation=evaluation.path)
+    set_tags(tracking, run_id, {**conditions(training.ref), RECORDED_TAG: evaluation.ref.key})
     finish_run(tracking, run_id, "FINISHED", ended_at_ms)
     return run_id
 
 
-def conditions(training: Entry) -> dict[str, str]:
+def conditions(training: StageRef) -> dict[str, str]:
     """Return what every timing of a training needs beside it, as tags: device, threads, precision, torch."""
-    facts = training.ref.facts
+    facts = training.facts
     return {f"rnnpipe.{name}": str(facts[name]) for name in ("device", "threads", "precision", "torch")}
 
 
-def _log_files(tracking: Tracking, run_id: str, name: str, training: Path, evaluation: Path) -> None:
+def _log_files(tracking: Tracking, run_id: str, figure: Figure, *, training: Path, evaluation: Path) -> None:
     with TemporaryDirectory() as folder:
         curves = Path(folder) / "learning_curves.png"
-        save_figure(learning_curves({name: epochs_of(read_journal(training))}), curves)
+        save_figure(figure, curves)
         packages = Path(folder) / "environment.txt"
         packages.write_text("\n".join(installed_packages()) + "\n", encoding="utf-8")
         log_artifact_files(tracking, run_id, [packages], "")
         figures = [*sorted((evaluation / "figures").glob("*.png")), curves]
         log_artifact_files(tracking, run_id, figures, "figures")
     log_artifact_files(tracking, run_id, [training / name for name in MODEL_FILES], "model")
-    log_artifact_files(tracking, run_id, [training / JOURNAL_FILE, evaluation / "report.json"], "")
+    log_artifact_files(tracking, run_id, [training / JOURNAL_FILE, evaluation / REPORT_FILE], "")

@@ -59,13 +59,10 @@ class Version:
 def register(tracking: Tracking, model_name: str, candidate: Candidate) -> Version:
     """Return the version of a candidate: registered now, or earlier under the same fingerprint."""
     client = tracking.client
-    query = f"name = '{model_name}' and tags.`{FINGERPRINT_TAG}` = '{candidate.fingerprint}'"
     with mlflow_errors(f"register a version of {model_name}"), tracking.lock():
         model = client.get_logged_model(candidate.model_uri.removeprefix("models:/"))
-        found = client.search_model_versions(query, max_results=1)
-        if found:
-            version = found[0]
-        else:
+        version = _find_version(tracking, model_name, candidate.fingerprint)
+        if version is None:
             if _find_model(tracking, model_name) is None:
                 client.create_registered_model(model_name)
             version = client.create_model_version(
@@ -88,10 +85,9 @@ def register(tracking: Tracking, model_name: str, candidate: Candidate) -> Versi
 
 def find(tracking: Tracking, model_name: str, fingerprint: str) -> Version | None:
     """Return the version with this fingerprint, if it is registered."""
-    query = f"name = '{model_name}' and tags.`{FINGERPRINT_TAG}` = '{fingerprint}'"
     with mlflow_errors(f"search the versions of {model_name}"):
-        found = tracking.client.search_model_versions(query, max_results=1)
-    return _version(found[0]) if found else None
+        found = _find_version(tracking, model_name, fingerprint)
+    return _version(found) if found else None
 
 
 def champion(tracking: Tracking, model_name: str) -> Version | None:
@@ -215,6 +211,14 @@ def _find_model(tracking: Tracking, name: str) -> "mlflow.entities.model_registr
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
         return None
+
+
+def _find_version(
+    tracking: Tracking, model_name: str, fingerprint: str
+) -> "mlflow.entities.model_registry.ModelVersion | None":
+    query = f"name = '{model_name}' and tags.`{FINGERPRINT_TAG}` = '{fingerprint}'"
+    found = tracking.client.search_model_versions(query, max_results=1)
+    return found[0] if found else None
 
 
 def _link_to_model(

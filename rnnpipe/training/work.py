@@ -12,7 +12,7 @@ from rnnpipe.evaluation.deploy import ModelSpec, build_network, save_model
 from rnnpipe.evaluation.predict import is_out_of_memory
 from rnnpipe.files import read_json
 from rnnpipe.models.classifier import count_parameters
-from rnnpipe.processes.slots import cpu_slots, device_slot
+from rnnpipe.processes.slots import device_slot
 from rnnpipe.runtime import (
     Device,
     choose_precision,
@@ -39,9 +39,8 @@ def run_training(
     """
     set_threads(config.execution.threads)
     device = resolve_device(config.execution.device)
-    slots = cpu_slots(config.execution.threads) if device.kind == "cpu" else 1
     holder = f"{config.name} {variant.label} seed {seed}"
-    with device_slot(device.name, slots, holder, folder):
+    with device_slot(device.name, config.execution.threads, holder, folder):
         seed_everything(seed)
         precision, precision_reason = choose_precision(device.torch, config.execution.precision)
         spec = ModelSpec.of(read_json(sequences_folder / "manifest.json")["facts"], variant)
