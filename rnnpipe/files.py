@@ -3,13 +3,23 @@
 import hashlib
 import json
 import os
+import platform
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from rnnpipe import faults
+
 CHUNK_BYTES = 1 << 20
+SUFFIX = ".tmp"  # of temporary files and folders: .NAME.HOST-PROCESS.RANDOM.tmp
+FORGOTTEN_S = 86_400.0  # after a day a temporary file of another host counts as left behind
+CLOCK_TOLERANCE_S = 10.0  # correcting the clock moves the start times of processes
 
 
 def canonical_json(value: Any) -> str:
@@ -48,24 +58,55 @@ def sync_folder(folder: Path) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in `path`'s folder; on success it becomes `path`, synced, else it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(path.name), suffix=SUFFIX, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
-        with temporary.open("rb") as file:
+        with faults.around("write", path.name):
+            yield temporary
+        with faults.around("fsync", path.name), temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
-        temporary.replace(path)
+        with faults.around("rename", path.name):
+            temporary.replace(path)
         sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def sweep_temporaries(folder: Path) -> None:
-    """Remove what writers killed in `folder` or below left; whoever calls makes sure that none is at work."""
-    for path in folder.rglob(".*.tmp"):
-        path.unlink(missing_ok=True)
+@contextmanager
+def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary folder, in `parent` or the system's place for such, that is gone after the block."""
+    with tempfile.TemporaryDirectory(prefix=_prefix("rnnpipe"), suffix=SUFFIX, dir=parent) as name:
+        yield Path(name)
+
+
+def sweep_temporaries(folder: Path, pattern: str = "**/.*") -> None:
+    """Remove the temporary files and folders that dead processes left in `folder` or below; those at work stay."""
+    for path in list(folder.glob(f"{pattern}{SUFFIX}")):
+        with suppress(FileNotFoundError):
+            if _is_left_behind(path):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _prefix(name: str) -> str:
+    """Return how the names of this process' temporary files begin: whose they are can be told from them."""
+    return f".{name}.{_host()}-{os.getpid()}."
+
+
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _is_left_behind(path: Path) -> bool:
+    written_s = path.stat().st_mtime
+    host, _, process = path.name.removesuffix(SUFFIX).split(".")[-2].partition("-")
+    if host != _host() or not process.isdecimal():
+        return time.time() - written_s > FORGOTTEN_S
+    try:  # a younger process can have its number, the more so in containers
+        return psutil.Process(int(process)).create_time() > written_s + CLOCK_TOLERANCE_S
+    except psutil.NoSuchProcess:
+        return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:

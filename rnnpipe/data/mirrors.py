@@ -3,7 +3,6 @@
 import logging
 import os
 import re
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from rnnpipe.credentials import mask_credentials
 from rnnpipe.data.archives import extract_member, gunzip_idx
 from rnnpipe.data.download import Limits, SourceError, download
 from rnnpipe.errors import DataError, DownloadError
-from rnnpipe.files import atomic_path, read_json, sha256_file, write_json
+from rnnpipe.files import atomic_path, read_json, scratch_folder, sha256_file, write_json
 
 MIRRORS_VARIABLE = "RNNPIPE_MIRRORS"
 MAX_BUNDLE_BYTES = 1 << 30
@@ -50,8 +49,8 @@ def fetch_files(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=folder) as scratch:
-            search = _Search(folder, Path(scratch), limits or Limits())
+        with scratch_folder(folder) as scratch:
+            search = _Search(folder, scratch, limits or Limits())
             found = all(search.on_mirrors(file, mirrors) for file in spec.files)
             if not found and bundle_url:
                 found = search.in_bundle(spec.files, bundle_url)

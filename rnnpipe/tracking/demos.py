@@ -1,11 +1,9 @@
 """A toy demo as an MLflow run: parameters, the parity check's differences, outputs Y0 and Y1 as JSON."""
 
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
-from rnnpipe.files import digest_of, write_json
+from rnnpipe.files import digest_of, scratch_folder, write_json
 from rnnpipe.tracking.client import Tracking
 from rnnpipe.tracking.runs import (
     MetricPoint,
@@ -31,8 +29,8 @@ def record_demo(tracking: Tracking, report: dict[str, Any], tags: dict[str, str]
     shapes = {f"shape_{name}": " x ".join(map(str, shape)) for name, shape in report["shapes"].items()}
     run_id = start_run(tracking, RunSpec(digest_of(report), report["name"], {**params, **shapes}, tags, now_ms))
     log_points(tracking, run_id, [MetricPoint(name, value, 0, 0) for name, value in demo_metrics(report).items()])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "report.json"
+    with scratch_folder() as folder:
+        path = folder / "report.json"
         write_json(path, report)
         log_artifact_files(tracking, run_id, [path], "")
     finish_run(tracking, run_id, "FINISHED", now_ms)

@@ -7,7 +7,6 @@ process (no rnnpipe, no pickle) before anything is registered.
 import os
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RegistrationError
 from rnnpipe.evaluation.deploy import SPEC_FILE, WEIGHTS_FILE, Deploy, ModelSpec, load_model
-from rnnpipe.files import digest_of, sha256_file
+from rnnpipe.files import digest_of, scratch_folder, sha256_file
 from rnnpipe.models.layers import export_of_layers
 from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
 
@@ -62,8 +61,8 @@ def log_deployed_model(
     with mlflow_errors("store the model"):
         model = _find_or_create(tracking, run_id, spec.variant.label, {**tags, MODEL_DIGEST_TAG: digest})
         if model.status != mlflow.entities.LoggedModelStatus.READY:
-            with tempfile.TemporaryDirectory() as folder:
-                target = Path(folder) / "model"
+            with scratch_folder() as folder:
+                target = folder / "model"
                 _save(deploy, model_folder, target, model)
                 tracking.client.log_model_artifacts(model.model_id, str(target))
             _link_to_run(tracking, run_id, model.model_id, step)
@@ -81,8 +80,7 @@ def check_round_trip(tracking_uri: str, model: str, model_folder: Path) -> float
     deploy = Deploy(spec, network).eval()
     generator = np.random.default_rng(0)
     difference = 0.0
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         images = {
             batch: generator.integers(0, 256, (batch, *spec.image_size)).astype(np.float32)
             for batch in CHECKED_BATCHES

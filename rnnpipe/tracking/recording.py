@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -15,7 +14,7 @@ from rnnpipe.errors import TrackingError
 from rnnpipe.evaluation.figures import learning_curves, save_figure
 from rnnpipe.evaluation.metrics import MetricNames
 from rnnpipe.evaluation.report import REPORT_FILE, EvaluationReport
-from rnnpipe.files import read_json
+from rnnpipe.files import read_json, scratch_folder
 from rnnpipe.provenance import installed_packages
 from rnnpipe.references import StageRef
 from rnnpipe.store import Entry
@@ -151,10 +150,10 @@ def conditions(training: StageRef) -> dict[str, str]:
 
 
 def _log_files(tracking: Tracking, run_id: str, figure: Figure, *, training: Path, evaluation: Path) -> None:
-    with TemporaryDirectory() as folder:
-        curves = Path(folder) / "learning_curves.png"
+    with scratch_folder() as folder:
+        curves = folder / "learning_curves.png"
         save_figure(figure, curves)
-        packages = Path(folder) / "environment.txt"
+        packages = folder / "environment.txt"
         packages.write_text("\n".join(installed_packages()) + "\n", encoding="utf-8")
         log_artifact_files(tracking, run_id, [packages], "")
         figures = [*sorted((evaluation / "figures").glob("*.png")), curves]

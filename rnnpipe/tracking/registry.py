@@ -6,13 +6,13 @@ reliably only at the registered model itself, so they are read there and nowhere
 
 import json
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from rnnpipe.errors import ConfigError, TrackingError
+from rnnpipe.files import scratch_folder
 from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
 from rnnpipe.tracking.export import MODEL_DIGEST_TAG, MODEL_FILES, model_digest
 
@@ -191,10 +191,10 @@ def download_model(tracking: Tracking, version: Version, destination: Path) -> P
     destination.mkdir(parents=True, exist_ok=True)
     with mlflow_errors(f"fetch the files of {version.uri}"):
         source = tracking.client.get_model_version_download_uri(version.name, str(version.number))
-        with tempfile.TemporaryDirectory(dir=destination) as folder:
+        with scratch_folder(destination) as folder:
             for name in MODEL_FILES:
                 uri = f"{source}/extra_files/{name}"
-                path = mlflow.artifacts.download_artifacts(uri, dst_path=folder, tracking_uri=tracking.uri)
+                path = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=tracking.uri)
                 Path(path).replace(destination / name)
     if model_digest(destination) != version.tags[MODEL_DIGEST_TAG]:
         raise TrackingError(

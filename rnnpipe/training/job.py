@@ -13,7 +13,7 @@ from uuid import uuid4
 from filelock import FileLock
 
 from rnnpipe.config import PipelineConfig, VariantConfig
-from rnnpipe.files import read_json, sha256_file, sha256_tree, write_json
+from rnnpipe.files import read_json, sha256_file, sha256_tree, sweep_temporaries, write_json
 from rnnpipe.references import Recipe, StageRef
 
 JOB_FILE = "log/job.json"
@@ -68,8 +68,7 @@ def train(folder: Path) -> None:
     job = read_json(folder / JOB_FILE)
     config = PipelineConfig.model_validate(job["config"])
     with FileLock(f"{folder}.process.lock"):  # a killed run's process may still be on its last breath
-        for unfinished in folder.rglob(".*.tmp"):  # what a kill left would count as content of the stage
-            unfinished.unlink()
+        sweep_temporaries(folder)  # what a kill left would count as content of the stage
         variant = config.variants[job["variant"]]
         facts = run_training(folder, Path(job["sequences"]), config, variant=variant, seed=job["seed"])
         write_json(folder / RESULT_FILE, facts)
