@@ -4,7 +4,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from flows.judging import Judgement
 from flows.session import Session
-from rnnpipe.config import PipelineConfig
+from flows.stages import Outcome, conditions_of
 from rnnpipe.credentials import without_credentials
 from rnnpipe.evaluation.leaderboard import Leaderboard
 from rnnpipe.tracking.addresses import is_server
@@ -18,21 +18,19 @@ def mlflow_page(tracking_uri: str) -> str:
     return without_credentials(tracking_uri) if is_server(tracking_uri) else UI_ADDRESS
 
 
-def publish_leaderboard(session: Session, config: PipelineConfig, leaderboard: Leaderboard) -> None:
-    """Attach the leaderboard and the link to MLflow's comparison to the flow run."""
+def publish(session: Session, outcome: Outcome, leaderboard: Leaderboard, judgement: Judgement | None) -> None:
+    """Attach leaderboard, link to MLflow's comparison, and verdict to the flow run, if there is one."""
+    if not session.in_prefect:
+        return
+    config = outcome.config
     rows = [{"rank": rank, **row.model_dump(mode="json")} for rank, row in enumerate(leaderboard.rows, start=1)]
-    about = f"Best test accuracy first; measured on {session.conditions}"
+    about = f"Best test accuracy first; measured on {conditions_of(outcome)}"
     create_table_artifact(key=f"leaderboard-{config.task}", table=rows, description=about)
     if not session.tracking_problem:
         tracking = session.tracking(config)
         link = comparison_url(mlflow_page(tracking.uri), tracking.experiment_id)
         create_link_artifact(key=f"mlflow-{config.task}", link=link, link_text="Compare the runs in MLflow")
-
-
-def publish_verdict(config: PipelineConfig, judgement: Judgement | None) -> None:
-    """Attach the verdict to the flow run."""
-    if judgement is None:
-        return
-    verdict, row = judgement.verdict, judgement.candidate.row
-    text = f"# {verdict.decision}\n\n`{judgement.version.uri}` ({row.name}): {verdict.reason}.\n"
-    create_markdown_artifact(key=f"verdict-{config.task}", markdown=text)
+    if judgement is not None:
+        verdict, row = judgement.verdict, judgement.candidate.row
+        text = f"# {verdict.decision}\n\n`{judgement.version.uri}` ({row.name}): {verdict.reason}.\n"
+        create_markdown_artifact(key=f"verdict-{config.task}", markdown=text)

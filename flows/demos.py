@@ -9,7 +9,6 @@ from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel, ConfigDict
 
 from flows.session import Session, open_session
-from flows.tasks import RETRIED
 from rnnpipe.errors import TrackingError
 from rnnpipe.models.demos import run_demos
 from rnnpipe.tracking.addresses import resolve_uri
@@ -42,7 +41,7 @@ def compute_demos(seed: int) -> list[dict[str, Any]]:
     return [asdict(report) for report in run_demos(seed)]
 
 
-@task(name="record demo", task_run_name="record {report[name]}", persist_result=False, **RETRIED)
+@task(name="record demo", task_run_name="record {report[name]}", persist_result=False)
 def record(report: dict[str, Any], tags: dict[str, str], workspace: str) -> str:
     """Record one demo in MLflow."""
     folder = Path(workspace)
@@ -57,7 +56,8 @@ def recurrence_demos(seed: int = 0) -> DemosOutcome:
         run_ids, problem = _record_all(session, reports)
     outcome = DemosOutcome(reports=tuple(reports), run_ids=run_ids, tracking_problem=problem)
     lines = "\n".join(f"- {line}" for line in outcome.parity_lines)
-    create_markdown_artifact(key="recurrence-demos", markdown=f"# Recurrence demos\n\n{lines}\n")
+    if session.in_prefect:
+        create_markdown_artifact(key="recurrence-demos", markdown=f"# Recurrence demos\n\n{lines}\n")
     return outcome
 
 

@@ -1,23 +1,27 @@
 """Whether the best model of a run becomes the champion: both measured on the same test images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flows import tasks
 from flows.session import Session
-from flows.stages import Trained, evaluate_model, report_of, sequences_of
+from flows.stages import Outcome, Trained, compare, evaluate_model, report_of, sequences_of
 from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import DataError, TrackingError
 from rnnpipe.evaluation.deploy import load_model
-from rnnpipe.evaluation.leaderboard import Candidate, Leaderboard
+from rnnpipe.evaluation.leaderboard import Candidate
 from rnnpipe.evaluation.promotion import Decision, Standing, Verdict, decide
 from rnnpipe.evaluation.report import EvaluationReport
-from rnnpipe.provenance import code_revision, environment_digest
+from rnnpipe.files import digest_of
 from rnnpipe.references import StageRef
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.export import MODEL_DIGEST_TAG
 from rnnpipe.tracking.promotion import fetch_model
 from rnnpipe.tracking.recording import conditions
 from rnnpipe.tracking.registry import Version
+from rnnpipe.training.environment import Environment
+
+MAX_JUDGEMENTS = 10  # each is against another champion, which is as good at least as the one before
 
 
 @dataclass(frozen=True)
@@ -30,61 +34,67 @@ class Judgement:
     champion: str
 
 
-def judge_and_promote(
-    session: Session, config: PipelineConfig, dataset: StageRef, leaderboard: Leaderboard, trained: list[Trained]
-) -> Judgement | None:
+def judge_and_promote(session: Session, outcome: Outcome, run_ids: Mapping[str, str]) -> Judgement | None:
     """Register the run's best model, compare it with the champion, and promote it if the verdict says so.
 
-    None when nothing is to be registered, or MLflow can't be reached.
+    `run_ids` are the trainings' runs in MLflow by label. None when nothing is to be registered; TrackingError
+    where MLflow can't be reached.
     """
-    if not config.registry.register_model or session.tracking_problem:
+    config = outcome.config
+    if not config.registry.register_model:
         return None
-    candidate = leaderboard.candidate()
+    candidate = compare(session, outcome).candidate()
     chosen = next(
-        each for each in trained
+        each for each in outcome.trained
         if (config.variants[each.variant].label, each.seed) == (candidate.row.label, candidate.row.seed)
     )  # fmt: skip
-    try:
-        version = _register(session, config, dataset, candidate, chosen=chosen)
-        verdict = _judge(session, config, dataset, version, report_of(session, chosen.evaluation))
-        if verdict.champion_version != version.uri:  # what once made it champion stays written on it
-            session.submit(tasks.apply_verdict, version=version, verdict=verdict, config=config).result()
-    except TrackingError as error:
-        session.tracking_problem = str(error)
-        return None
+    version = _register(session, outcome, candidate, chosen=chosen, run_id=run_ids[chosen.label])
+    for _ in range(MAX_JUDGEMENTS):
+        verdict = _judge(session, config, outcome.dataset, version, report_of(session, chosen.evaluation))
+        if verdict.champion_version == version.uri:  # what once made it champion stays written on it
+            break
+        applied = session.submit(tasks.apply_verdict, version=version, verdict=verdict, config=config).result()
+        if applied is not False:
+            break
+    else:
+        raise TrackingError(f"the champion of {config.model_name} keeps changing", "run the same command again")
     champion = registry.champion(session.tracking(config), config.model_name)
     return Judgement(candidate, version, verdict, champion.uri if champion else "")
 
 
 def _register(
-    session: Session, config: PipelineConfig, dataset: StageRef, candidate: Candidate, *, chosen: Trained
+    session: Session, outcome: Outcome, candidate: Candidate, *, chosen: Trained, run_id: str
 ) -> Version:
-    row = candidate.row
+    row, config = candidate.row, outcome.config
     description = (
         f"**{row.label}**, seed {row.seed}, on {config.task}: test accuracy {row.accuracy:.4f}"
         f" (95 % interval {row.accuracy_low:.4f} to {row.accuracy_high:.4f}, {row.correct} of {row.total} images)."
         f" Chosen for the {candidate.chosen_by}."
     )
+    assert chosen.evaluation is not None
     version: Version = session.submit(
-        tasks.register_model, training=chosen.training.model_dump(), run_id=chosen.run_id, config=config,
-        tags={**session.tags(), **_record_of(session, config, dataset, chosen)}, description=description,
+        tasks.register_model, training=chosen.training.model_dump(), evaluation=chosen.evaluation.model_dump(),
+        config=config, variant=chosen.variant, run_id=run_id, description=description,
+        tags={**outcome.tags, **_record_of(session, config, outcome.dataset, chosen)},
     ).result()  # fmt: skip
     return version
 
 
 def _record_of(session: Session, config: PipelineConfig, dataset: StageRef, chosen: Trained) -> dict[str, str]:
-    """Return what is needed to make this model again, as tags of its version."""
+    """Return what a model was made from, as tags of its version; its record.json says it whole."""
     champion = registry.champion(session.tracking(config), config.model_name)
+    environment = Environment.of_training(session.store.resolve(chosen.training).path)
     return {
         "rnnpipe.config": config.model_dump_json(),
         "rnnpipe.variant": chosen.training.facts["variant"],
         "rnnpipe.seed": str(chosen.seed),
         "rnnpipe.training_key": chosen.training.key,
         **conditions(chosen.training),
+        "rnnpipe.cpu_capability": environment.cpu_capability,
         "rnnpipe.dataset_digest": dataset.digest,
         "rnnpipe.sequence": config.sequence.model_dump_json(),
-        "rnnpipe.code": code_revision(),
-        "rnnpipe.environment": environment_digest(),
+        "rnnpipe.code": environment.revision,
+        "rnnpipe.environment": digest_of(environment.packages),
         "rnnpipe.parent_champion": champion.uri if champion else "none",
     }
 

@@ -3,10 +3,11 @@
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.artifacts import publish_leaderboard, publish_verdict
-from flows.judging import judge_and_promote
+from flows.artifacts import publish
+from flows.delivery import deliver
+from flows.running import MAX_THREADS
 from flows.session import open_session
-from flows.stages import compare, evaluate_all, prepare_data, record_all, train_all
+from flows.stages import Outcome, compare, evaluate_all, prepare_data, train_all
 from flows.summary import RunSummary, summarize
 from rnnpipe.config import (
     DataConfig,
@@ -20,7 +21,6 @@ from rnnpipe.config import (
     VariantConfig,
 )
 
-MAX_THREADS = 16  # of the flow: waiting for a training costs nothing, and device locks decide how many run
 DATA, SEQUENCE, TRAINING, EXECUTION = DataConfig(), SequenceConfig(), TrainingConfig(), ExecutionConfig()
 EVALUATION, TRACKING, REGISTRY = EvaluationConfig(), TrackingConfig(), RegistryConfig()
 
@@ -50,11 +50,9 @@ def pipeline(
     )  # fmt: skip
     with open_session() as session:
         dataset, sequences = prepare_data(session, config)
-        trained = train_all(session, config, sequences)
-        evaluate_all(session, config, sequences, trained)
-        leaderboard = compare(session, config, trained)
-        record_all(session, config, dataset, trained)
-        publish_leaderboard(session, config, leaderboard)
-        judgement = judge_and_promote(session, config, dataset, leaderboard, trained)
-        publish_verdict(config, judgement)
-        return summarize(session, config, leaderboard, judgement)
+        trained = evaluate_all(session, config, sequences, train_all(session, config, sequences))
+        outcome = Outcome(config=config, dataset=dataset, trained=trained, tags=session.tags())
+        leaderboard = compare(session, outcome)
+        judgement = deliver(session, outcome)
+        publish(session, outcome, leaderboard, judgement)
+        return summarize(session, outcome, leaderboard, judgement)

@@ -26,13 +26,27 @@ class LogProgress:
         logger.info("%s %s", name, sentence)
 
     def training(self, label: str, event: Event) -> None:
-        """Log the end of each epoch."""
-        if event["event"] == "epoch":
-            logger.info("%s: %s", label, epoch_line(event))
+        """Log the end of each epoch, and where a training goes on."""
+        if line := line_of(event):
+            logger.info("%s: %s", label, line)
 
 
-def epoch_line(event: Event) -> str:
-    """Return an epoch event in words."""
+def line_of(event: Event) -> str:
+    """Return in words what a reader of plain lines is told of an event; most are not told."""
+    tellers = {"epoch": _epoch_line, "resumed": resumed_line}
+    teller = tellers.get(event["event"])
+    return teller(event) if teller else ""
+
+
+def resumed_line(event: Event) -> str:
+    """Return a resumed event in words."""
+    note = f" ({event['note']})" if event["note"] else ""
+    if not event["step"]:
+        return f"starts over{note}"
+    return f"goes on after step {event['step']:,}, {event['epoch']} epochs finished{note}"
+
+
+def _epoch_line(event: Event) -> str:
     accuracy = event["validation_accuracy"]
     validation = f", validation accuracy {accuracy:.4f}" if accuracy is not None else ""
     return (

@@ -1,9 +1,11 @@
-"""Running a flow from the command line: the server it needs, and nothing lost or left when it ends."""
+"""Running a flow from the command line: with Prefect if it can be had, without where not; nothing lost or left."""
 
 import contextlib
 import importlib
 import logging
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,39 +13,82 @@ import httpx
 
 from flows.environment import set_defaults
 from flows.progress import Progress
-from flows.server import prefect_server, service_folder
-from rnnpipe.errors import ServiceError
+from flows.server import answers, prefect_server, service_folder
+from rnnpipe.errors import RnnpipeError, ServiceError
+from rnnpipe.files import sweep_temporaries
 from rnnpipe.store import workspace_root
 
 DRAIN_TIMEOUT_S = 60.0
 INTERRUPTED_TIMEOUT_S = 5.0
+
+logger = logging.getLogger("rnnpipe.run")
 
 
 def run_flow(target: str, progress: Progress, **parameters: Any) -> Any:
     """Run the flow that "module:function" names and return its result, once the server knows all task states.
 
     With PREFECT_API_URL that server is used, else one of the workspace that is started and stopped as needed.
+    Where Prefect can't be reached, at first or any more, the same is done without it, and that is said.
     """
+    workspace = open_workspace()
+    set_defaults(workspace)
+    try:
+        return _run_in_prefect(target, progress, parameters, workspace)
+    except ServiceError as problem:
+        logger.warning(
+            "%s; the run goes on without Prefect, whose pages don't show it. %s", problem.message, problem.fix
+        )
+    return _load(target, progress).fn(**parameters)
+
+
+def open_workspace() -> Path:
+    """Return the workspace, made if it isn't there, without what killed processes left half-written."""
     workspace = workspace_root()
     workspace.mkdir(parents=True, exist_ok=True)
-    set_defaults(workspace)
-    module, _, name = target.partition(":")
-    with prefect_server(workspace, while_starting=lambda: importlib.import_module(module)):
-        from flows.session import show_progress_on, submitted
+    sweep_temporaries(workspace)
+    sweep_temporaries(Path(tempfile.gettempdir()), ".rnnpipe.*")
+    return workspace
 
-        show_progress_on(progress)
+
+def _load(target: str, progress: Progress) -> Any:
+    module, _, name = target.partition(":")
+    flow = getattr(importlib.import_module(module), name)
+    from flows.session import show_progress_on
+
+    show_progress_on(progress)
+    return flow
+
+
+def _run_in_prefect(target: str, progress: Progress, parameters: dict[str, Any], workspace: Path) -> Any:
+    """Run a flow in Prefect; ServiceError where Prefect, and nothing else, is what failed."""
+    with prefect_server(workspace, while_starting=lambda: _load(target, progress)) as url:
+        from flows.running import submitted
+
         try:
-            result = getattr(importlib.import_module(module), name)(**parameters)
+            result = _load(target, progress)(**parameters)
+        except Exception as error:
+            if isinstance(error, RnnpipeError) or answers(url):
+                _drain_quietly(INTERRUPTED_TIMEOUT_S)
+                raise
+            raise ServiceError(f"the Prefect server at {url} doesn't answer any more", "see its output") from error
         except BaseException:
-            with contextlib.suppress(httpx.HTTPError):  # what went wrong may be the server
-                drain(submitted, INTERRUPTED_TIMEOUT_S)
+            _drain_quietly(INTERRUPTED_TIMEOUT_S)
             raise
-        if left := drain(submitted, DRAIN_TIMEOUT_S):
-            raise ServiceError(
-                f"Prefect didn't record the end of {left} tasks",
-                f"look at the server's output: {service_folder(workspace) / 'output.log'}",
-            )
+        if left := _drain_quietly(DRAIN_TIMEOUT_S):
+            output = service_folder(workspace) / "output.log"
+            logger.warning("Prefect didn't record the end of %d tasks; look at %s", left, output)
+        submitted.clear()
         return result
+
+
+def _drain_quietly(timeout_s: float) -> int:
+    """Wait as `drain` does; a server that is gone has recorded nothing more."""
+    from flows.running import submitted
+
+    try:
+        return drain(submitted, timeout_s)
+    except httpx.HTTPError:
+        return len(submitted)
 
 
 def drain(task_run_ids: list[str], timeout_s: float) -> int:

@@ -5,11 +5,13 @@ import functools
 import os
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 from filelock import FileLock, Timeout
 
 from flows.environment import HEALTH_PATH, prefect_home
@@ -25,11 +27,11 @@ from rnnpipe.processes.service import (
     using,
     wait_until_stopped,
 )
-from rnnpipe.processes.slots import locks_folder
 
 HOST = "127.0.0.1"
 USUAL_PORT = 4200  # links to flow runs are kept in MLflow, so the address had better stay the same
 START_TIMEOUT_S = 90.0
+HEALTH_TIMEOUT_S = 2.0
 ADDRESS_FILE = "address.json"
 
 
@@ -125,7 +127,7 @@ def _start(workspace: Path, folder: Path) -> str:
 @functools.cache
 def _claim_on_the_usual_port() -> FileLock:
     """Return the lock that says: this process has started, or is starting, a server on the usual port."""
-    return FileLock(locks_folder() / f"prefect-{USUAL_PORT}.lock")
+    return FileLock(Path(tempfile.gettempdir()) / f"rnnpipe-prefect-{USUAL_PORT}-{os.getuid()}.lock")
 
 
 def _choose_port() -> int:
@@ -143,20 +145,37 @@ def _bind(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
+def answers(url: str) -> bool:
+    """Say whether a Prefect server answers at this API URL."""
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url + HEALTH_PATH, timeout=HEALTH_TIMEOUT_S).is_success
+    return False
+
+
 def wait_until_healthy(workspace: Path, url: str) -> None:
     """Wait until the server answers; ServiceError if it ends instead, or takes too long."""
     folder = service_folder(workspace)
     deadline, seen = time.monotonic() + START_TIMEOUT_S, False
     while time.monotonic() < deadline:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(url + HEALTH_PATH, timeout=2).is_success:
-                return
-        alive = keeper_of(folder) is not None
-        if seen and not alive:
+        keeper = keeper_of(folder)
+        if keeper is not None and answers(url) and _listens(keeper, url):
+            return
+        if seen and keeper is None:
             break
-        seen = seen or alive
+        seen = seen or keeper is not None
         time.sleep(0.1)
     raise ServiceError("the workspace's Prefect server doesn't start", f"see {folder / 'output.log'}")
+
+
+def _listens(keeper: psutil.Process, url: str) -> bool:
+    """Say whether it is the keeper's server that listens at this address, and not another that was quicker."""
+    port = httpx.URL(url).port
+    with contextlib.suppress(psutil.Error):
+        for process in keeper.children(recursive=True):
+            places = process.net_connections("tcp")
+            if any(each.laddr.port == port and each.status == psutil.CONN_LISTEN for each in places):
+                return True
+    return False
 
 
 def _check_reachable(url: str) -> None:

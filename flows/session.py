@@ -6,19 +6,21 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from prefect import Task
-from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 
 from flows.ghosts import close_dead_runs, living_run
 from flows.progress import LogProgress, Progress
+from flows.running import DirectRunner, Pending, PrefectRunner, Runner
 from rnnpipe.config import PipelineConfig
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RnnpipeError, TrackingError
+from rnnpipe.explanation import Plan
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.references import Recipe
-from rnnpipe.store import Plan, Store, workspace_root
+from rnnpipe.store import Store, workspace_root
 from rnnpipe.tracking.addresses import resolve_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
 from rnnpipe.tracking.runs import close_ghosts
@@ -33,17 +35,17 @@ class Session:
     """The store, the processes and the MLflow of a flow run, and what has happened so far."""
 
     def __init__(self, progress: Progress) -> None:
-        self.flow_run_id = str(flow_run.id)
+        self.in_prefect = flow_run.id is not None
+        self.flow_run_id = str(flow_run.id or uuid4())
         self.run = self.flow_run_id[:8]
+        self.runner: Runner = PrefectRunner() if self.in_prefect else DirectRunner()
         self.progress = progress
         self.workspace: Path = workspace_root()
         self.store = Store.of_workspace()
         self.launcher = Launcher(PRELOADED)
         self.failures: list[tuple[str, BaseException]] = []
         self.tracking_problem = ""
-        self.conditions = ""
-        self._tracking: Tracking | None = None
-        self._tracking_error: TrackingError | None = None
+        self._trackings: dict[tuple[str, str], Tracking | TrackingError] = {}
         self._lock = threading.Lock()
 
     def plan(self, name: str, recipe: Recipe) -> Plan:
@@ -54,11 +56,9 @@ class Session:
         self.progress.stage(name, plan.sentence)
         return plan
 
-    def submit(self, task: Task[..., Any], **arguments: Any) -> PrefectFuture[Any]:
-        """Submit a task and remember its run, whose state has to reach the server before the command ends."""
-        future: PrefectFuture[Any] = task.submit(**arguments)
-        submitted.append(str(future.task_run_id))
-        return future
+    def submit(self, task: Task[..., Any], **arguments: Any) -> Pending:
+        """Run a task beside the others."""
+        return self.runner.submit(task, arguments)
 
     def fail(self, label: str, error: BaseException) -> None:
         """Remember that a training failed; the others go on."""
@@ -68,25 +68,32 @@ class Session:
 
     def tags(self) -> dict[str, str]:
         """Return the tags that tie everything of this flow run together in MLflow."""
-        tags = {"rnnpipe.pipeline_run": self.run, "prefect.flow_run_id": self.flow_run_id}
+        tags = {"rnnpipe.pipeline_run": self.run}
+        if not self.in_prefect:
+            return tags
+        tags["prefect.flow_run_id"] = self.flow_run_id
         if url := mask_credentials(flow_run.ui_url or ""):
             tags |= {"prefect.flow_run_url": url, "mlflow.note.content": f"[Flow run in Prefect]({url})"}
         return tags
 
     def tracking(self, config: PipelineConfig) -> Tracking:
-        """Return the run's MLflow, opened at the first call; TrackingError at every call if it can't be."""
+        """Return a config's MLflow, opened at the first call; TrackingError at every call if it can't be."""
+        uri = resolve_uri(config.tracking.uri, self.workspace)
         with self._lock:
-            if self._tracking_error is not None:
-                raise self._tracking_error
-            if self._tracking is None:
-                try:
-                    uri = resolve_uri(config.tracking.uri, self.workspace)
-                    self._tracking = open_tracking(uri, config.experiment, self.workspace)
-                    close_ghosts(self._tracking)
-                except TrackingError as error:
-                    self._tracking_error = error
-                    raise
-        return self._tracking
+            opened = self._trackings.get((uri, config.experiment))
+            if opened is None:
+                opened = self._trackings[uri, config.experiment] = self._open_tracking(uri, config.experiment)
+        if isinstance(opened, TrackingError):
+            raise opened
+        return opened
+
+    def _open_tracking(self, uri: str, experiment: str) -> Tracking | TrackingError:
+        try:
+            tracking = open_tracking(uri, experiment, self.workspace)
+            close_ghosts(tracking)
+        except TrackingError as error:
+            return error
+        return tracking
 
     def tracking_if_up(self, config: PipelineConfig) -> Tracking | None:
         """Return the run's MLflow, or None, said aloud, where it can't be reached: training goes on without."""
@@ -97,7 +104,6 @@ class Session:
             return None
 
 
-submitted: list[str] = []  # the ids of this process' task runs
 _current: Session | None = None
 _progress: Progress = LogProgress()
 
@@ -110,16 +116,26 @@ def show_progress_on(progress: Progress) -> None:
 
 @contextlib.contextmanager
 def open_session() -> Iterator[Session]:
-    """Open the session that this flow run's tasks find with `session()`; its processes end with the block."""
+    """Open the session that this run's tasks find with `session()`; its processes end with the block."""
     global _current  # noqa: PLW0603 (tasks run in threads of this process and get references only)
     _current = opened = Session(_progress)
-    close_dead_runs(opened.workspace)
     try:
-        with living_run(opened.workspace, opened.flow_run_id):
+        with _known_to_prefect(opened):
             yield opened
     finally:
         _current = None
         opened.launcher.close()
+        opened.runner.close()
+
+
+@contextlib.contextmanager
+def _known_to_prefect(session: Session) -> Iterator[None]:
+    if not session.in_prefect:
+        yield
+        return
+    close_dead_runs(session.workspace)
+    with living_run(session.workspace, session.flow_run_id):
+        yield
 
 
 def session() -> Session:

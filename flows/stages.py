@@ -1,47 +1,45 @@
 """The steps of the pipeline: each submits tasks for what isn't stored yet and gathers their references."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from prefect import Task
-from prefect.futures import PrefectFuture, wait
 
 from flows import tasks
+from flows.running import Pending
 from flows.session import Session
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import dataset_recipe, sequences_recipe
-from rnnpipe.errors import TrackingError
 from rnnpipe.evaluation.evaluate import evaluation_recipe
 from rnnpipe.evaluation.leaderboard import Leaderboard, LeaderboardRow, TrainingSummary
 from rnnpipe.evaluation.report import EvaluationReport
-from rnnpipe.references import Recipe, StageRef
+from rnnpipe.references import Recipe, Reference, StageRef
 from rnnpipe.tracking.views import save_comparison_view
 from rnnpipe.training.job import training_recipe
 
 SHOWN_PARAMS = ("variant", "seed", "sequence.name", "training.epochs", "training.learning_rate")
 
 
-@dataclass
-class Trained:
-    """A variant with a seed on its way to the leaderboard."""
+class Trained(Reference):
+    """A variant (by its place in the config) with a seed: trained and, from `evaluate_all` on, measured."""
 
     label: str
     variant: int
     seed: int
     training: StageRef
     evaluation: StageRef | None = None
-    run_id: str = ""
-
-    @property
-    def job(self) -> dict[str, int]:
-        """The place of the variant in the config, and the seed."""
-        return {"variant": self.variant, "seed": self.seed}
 
 
-def submit_stage(
-    session: Session, stage: Task[..., Any], name: str, recipe: Recipe, **arguments: Any
-) -> PrefectFuture[Any]:
+class Outcome(Reference):
+    """What a pipeline run has trained and measured, and MLflow is to hold; `tags` tie it together there."""
+
+    config: PipelineConfig
+    dataset: StageRef
+    trained: tuple[Trained, ...]
+    tags: dict[str, str]
+
+
+def submit_stage(session: Session, stage: Task[..., Any], name: str, recipe: Recipe, **arguments: Any) -> Pending:
     """Submit a stage's task; where the store doesn't hold its output, Prefect's own cache is passed over."""
     plan = session.plan(name, recipe)
     return session.submit(stage.with_options(refresh_cache=not plan.present), recipe=recipe, **arguments)
@@ -69,33 +67,36 @@ def train_all(session: Session, config: PipelineConfig, sequences: StageRef) -> 
 
     Those that failed stand in `session.failures`; if all do, the first error is raised.
     """
-    futures: dict[str, tuple[PrefectFuture[Any], dict[str, int]]] = {}
+    pending: dict[str, tuple[Pending, dict[str, int]]] = {}
     jobs = [(variant, seed) for variant in range(len(config.variants)) for seed in config.seeds]
     for variant, seed in jobs:
         label = f"{config.variants[variant].label} s{seed}"
         recipe = training_recipe(sequences, config, config.variants[variant], seed)
         job = {"variant": variant, "seed": seed}
         arguments = {"sequences": sequences.model_dump(), "config": config, "label": label, "job": job}
-        future = submit_stage(session, tasks.train_variant, label, recipe, tags=session.tags(), **arguments)
-        futures[label] = (future, job)
-    wait([future for future, _ in futures.values()])
+        training = submit_stage(session, tasks.train_variant, label, recipe, tags=session.tags(), **arguments)
+        pending[label] = (training, job)
     trained = []
-    for label, (future, job) in futures.items():
-        outcome = future.result(raise_on_failure=False)
-        if isinstance(outcome, BaseException):
-            session.fail(label, outcome)
+    for label, (training, job) in pending.items():
+        if error := training.error():
+            session.fail(label, error)
         else:
-            trained.append(Trained(label, job["variant"], job["seed"], StageRef(**outcome)))
+            trained.append(Trained(label=label, training=StageRef(**training.result()), **job))
     if not trained:
         raise session.failures[0][1]
     return trained
 
 
-def evaluate_all(session: Session, config: PipelineConfig, sequences: StageRef, trained: list[Trained]) -> None:
+def evaluate_all(
+    session: Session, config: PipelineConfig, sequences: StageRef, trained: list[Trained]
+) -> tuple[Trained, ...]:
     """Measure each model on the test images, one after the other: nothing else runs while a clock does."""
+    measured = []
     for each in trained:
-        folder = str(session.store.resolve(each.training).path)
-        each.evaluation = evaluate_model(session, config, sequences, each.label, (each.training.digest, folder))
+        model = (each.training.digest, str(session.store.resolve(each.training).path))
+        evaluation = evaluate_model(session, config, sequences, each.label, model)
+        measured.append(each.model_copy(update={"evaluation": evaluation}))
+    return tuple(measured)
 
 
 def evaluate_model(
@@ -108,26 +109,32 @@ def evaluate_model(
     return StageRef(**submit_stage(session, tasks.evaluate, f"test {label}", recipe, **arguments).result())
 
 
-def compare(session: Session, config: PipelineConfig, trained: list[Trained]) -> Leaderboard:
+def compare(session: Session, outcome: Outcome) -> Leaderboard:
     """Return the leaderboard of everything that was trained."""
-    rows = []
-    for each in trained:
-        facts: Mapping[str, Any] = each.training.facts
-        summary = TrainingSummary(
-            label=config.variants[each.variant].label,
-            variant=config.variants[each.variant].name,
-            seed=each.seed,
-            validation_accuracy=facts["validation_accuracy"],
-            validation_loss=facts["validation_loss"],
-            train_wall_s=facts["wall_s"],
-            train_samples_per_s=facts["samples_per_s"],
-        )
-        session.conditions = (
-            f"{facts['device']}, {facts['threads']} thread(s), {facts['precision']}, torch {facts['torch']};"
-            f" latency: median of {config.evaluation.latency_repeats} single images"
-        )
-        rows.append(LeaderboardRow.of(summary, report_of(session, each.evaluation)))
-    return Leaderboard.of(rows)
+    return Leaderboard.of([_row(session, outcome.config, each) for each in outcome.trained])
+
+
+def _row(session: Session, config: PipelineConfig, trained: Trained) -> LeaderboardRow:
+    facts: Mapping[str, Any] = trained.training.facts
+    summary = TrainingSummary(
+        label=config.variants[trained.variant].label,
+        variant=config.variants[trained.variant].name,
+        seed=trained.seed,
+        validation_accuracy=facts["validation_accuracy"],
+        validation_loss=facts["validation_loss"],
+        train_wall_s=facts["wall_s"],
+        train_samples_per_s=facts["samples_per_s"],
+    )
+    return LeaderboardRow.of(summary, report_of(session, trained.evaluation))
+
+
+def conditions_of(outcome: Outcome) -> str:
+    """Return in words what was measured on what."""
+    facts = outcome.trained[-1].training.facts
+    return (
+        f"{facts['device']}, {facts['threads']} thread(s), {facts['precision']}, torch {facts['torch']};"
+        f" latency: median of {outcome.config.evaluation.latency_repeats} single images"
+    )
 
 
 def report_of(session: Session, evaluation: StageRef | None) -> EvaluationReport:
@@ -136,17 +143,15 @@ def report_of(session: Session, evaluation: StageRef | None) -> EvaluationReport
     return EvaluationReport.read(session.store.resolve(evaluation).path)
 
 
-def record_all(session: Session, config: PipelineConfig, dataset: StageRef, trained: list[Trained]) -> None:
-    """Make MLflow hold every run; where it can't be reached, that is said, and the next run makes up for it."""
-    try:
-        tracking = session.tracking(config)
-        save_comparison_view(tracking, SHOWN_PARAMS)
-        for each in trained:
-            assert each.evaluation is not None
-            each.run_id = session.submit(
-                tasks.record, training=each.training.model_dump(), evaluation=each.evaluation.model_dump(),
-                dataset=dataset.model_dump(), config=config, label=each.label, job=each.job,
-                tags=session.tags(),
-            ).result()  # fmt: skip
-    except TrackingError as error:
-        session.tracking_problem = str(error)
+def record_all(session: Session, outcome: Outcome) -> dict[str, str]:
+    """Make MLflow hold every run, and return their ids by label; TrackingError where it can't be reached."""
+    save_comparison_view(session.tracking(outcome.config), SHOWN_PARAMS)
+    run_ids = {}
+    for each in outcome.trained:
+        assert each.evaluation is not None
+        run_ids[each.label] = session.submit(
+            tasks.record, training=each.training.model_dump(), evaluation=each.evaluation.model_dump(),
+            dataset=outcome.dataset.model_dump(), config=outcome.config, label=each.label,
+            job={"variant": each.variant, "seed": each.seed}, tags=outcome.tags,
+        ).result()  # fmt: skip
+    return run_ids

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.judging import Judgement
 from flows.session import Session
-from rnnpipe.config import PipelineConfig
+from flows.stages import Outcome, conditions_of
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RnnpipeError
 from rnnpipe.evaluation.leaderboard import Leaderboard
@@ -52,9 +52,10 @@ class RunSummary(BaseModel):
 
 
 def summarize(
-    session: Session, config: PipelineConfig, leaderboard: Leaderboard, judgement: Judgement | None
+    session: Session, outcome: Outcome, leaderboard: Leaderboard, judgement: Judgement | None
 ) -> RunSummary:
     """Gather what a run ends with."""
+    config = outcome.config
     tracking = None if session.tracking_problem else session.tracking(config)
     return RunSummary(
         run=session.run,
@@ -67,7 +68,7 @@ def summarize(
         model_name=config.model_name,
         model_uri=judgement.version.uri if judgement else "",
         champion=judgement.champion if judgement else "",
-        conditions=session.conditions,
+        conditions=conditions_of(outcome),
         tracking_uri=mask_credentials(tracking.uri) if tracking else "",
         experiment_id=tracking.experiment_id if tracking else "",
         tracking_problem=session.tracking_problem,

@@ -13,12 +13,13 @@ from prefect.tasks import exponential_backoff
 from flows.session import session
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import build_dataset, build_sequences
-from rnnpipe.errors import DownloadError, RegistrationError, TrackingError
+from rnnpipe.errors import DownloadError
 from rnnpipe.evaluation import job as evaluation_job
 from rnnpipe.evaluation.promotion import Verdict
 from rnnpipe.files import read_json
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.tracking import promotion
+from rnnpipe.tracking.record import Record
 from rnnpipe.tracking.recording import LiveRun, record_run, run_spec
 from rnnpipe.tracking.registry import Version
 from rnnpipe.training.journal import Event
@@ -33,21 +34,18 @@ def stage_key(context: TaskRunContext, parameters: Json) -> str:
     return f"{recipe.stage}-{recipe.key}"
 
 
-def is_passing(task: object, task_run: object, state: Any) -> bool:
-    """Say whether a failure may pass by itself: the network's and MLflow's, never a training's."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, DownloadError | TrackingError) and not isinstance(error, RegistrationError)
+def may_pass(task: object, task_run: object, state: Any) -> bool:
+    """Say whether a failure may pass by itself: a mirror's. MLflow is told again by the library that tells it."""
+    return isinstance(state.result(raise_on_failure=False), DownloadError)
 
 
 STAGE: Json = {"cache_key_fn": stage_key, "persist_result": True, "result_serializer": "json"}
-RETRIED: Json = {
-    "retries": 2,
-    "retry_delay_seconds": exponential_backoff(backoff_factor=2),
-    "retry_condition_fn": is_passing,
-}
 
 
-@task(name="download", task_run_name="download {config.data.name}", **STAGE, **RETRIED)
+@task(
+    name="download", task_run_name="download {config.data.name}", **STAGE,
+    retries=2, retry_delay_seconds=exponential_backoff(backoff_factor=2), retry_condition_fn=may_pass,
+)  # fmt: skip
 def download_dataset(recipe: Recipe, config: PipelineConfig) -> Json:
     """Bring the images into the store."""
     downloads = session().workspace / "downloads"
@@ -76,12 +74,13 @@ def train_variant(
     folder = current.store.resolve(StageRef(**sequences)).path
 
     def follow(training: Path, events: list[Event]) -> None:
-        if training not in runs:
+        if events and training not in runs:
             spec = run_spec(recipe.key, training, name=label, params=config_params(config, job), tags=tags)
             runs[training] = LiveRun(current.tracking_if_up(config), spec)
         for event in events:
             current.progress.training(label, event)
-        runs[training].take(events)
+        if events:
+            runs[training].take(events)
 
     try:
         entry = train_supervised(
@@ -110,7 +109,7 @@ def evaluate(recipe: Recipe, model_folder: str, sequences: Json, config: Pipelin
     return current.store.ensure(recipe, build, current.run).ref.model_dump()
 
 
-@task(name="record", task_run_name="record {label}", persist_result=False, **RETRIED)
+@task(name="record", task_run_name="record {label}", persist_result=False)
 def record(
     training: Json, evaluation: Json, dataset: Json, config: PipelineConfig, *, label: str, job: Json, tags: Json
 ) -> str:
@@ -127,17 +126,22 @@ def record(
     )
 
 
-@task(name="register", task_run_name="register {config.model_name}", persist_result=False, **RETRIED)
-def register_model(training: Json, run_id: str, config: PipelineConfig, tags: Json, description: str) -> Version:
+@task(name="register", task_run_name="register {config.model_name}", persist_result=False)
+def register_model(
+    training: Json, evaluation: Json, config: PipelineConfig, *, variant: int, run_id: str, tags: Json,
+    description: str,
+) -> Version:  # fmt: skip
     """Register the best model as a version, once it has been loaded back in a clean process and agreed."""
-    trained = session().store.resolve(StageRef(**training))
+    store = session().store
+    trained, evaluated = store.resolve(StageRef(**training)), store.resolve(StageRef(**evaluation))
     return promotion.register_trained(
-        session().tracking(config), trained, model_name=config.model_name, run_id=run_id, tags=tags,
-        description=description,
+        session().tracking(config), trained, evaluation=evaluated,
+        record=Record.of(config, variant, training=trained, evaluation=evaluated),
+        model_name=config.model_name, run_id=run_id, tags=tags, description=description,
     )  # fmt: skip
 
 
-@task(name="promote", task_run_name="judge version {version.number}", persist_result=False, **RETRIED)
+@task(name="promote", task_run_name="judge version {version.number}", persist_result=False)
 def apply_verdict(version: Version, verdict: Verdict, config: PipelineConfig) -> None:
     """Write the verdict on the version and, if it says so, make it the champion."""
     promotion.apply_verdict(session().tracking(config), version, verdict)

@@ -81,12 +81,16 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
         yield Path(name)
 
 
+def left_temporaries(folder: Path, pattern: str = "**/.*") -> list[Path]:
+    """Return the temporary files and folders that dead processes left in `folder` or below."""
+    return [path for path in folder.glob(f"{pattern}{SUFFIX}") if _is_left_behind(path)]
+
+
 def sweep_temporaries(folder: Path, pattern: str = "**/.*") -> None:
     """Remove the temporary files and folders that dead processes left in `folder` or below; those at work stay."""
-    for path in list(folder.glob(f"{pattern}{SUFFIX}")):
+    for path in left_temporaries(folder, pattern):
         with suppress(FileNotFoundError):
-            if _is_left_behind(path):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _prefix(name: str) -> str:
@@ -99,7 +103,10 @@ def _host() -> str:
 
 
 def _is_left_behind(path: Path) -> bool:
-    written_s = path.stat().st_mtime
+    try:
+        written_s = path.stat().st_mtime
+    except FileNotFoundError:  # its process has just removed it
+        return False
     host, _, process = path.name.removesuffix(SUFFIX).split(".")[-2].partition("-")
     if host != _host() or not process.isdecimal():
         return time.time() - written_s > FORGOTTEN_S

@@ -6,7 +6,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 from rnnpipe import __version__
-from rnnpipe.files import digest_of, sha256_tree
+from rnnpipe.files import sha256_tree
 
 PACKAGE = Path(__file__).parent
 
@@ -26,8 +26,3 @@ def code_revision() -> str:
 def installed_packages() -> tuple[str, ...]:
     """Return every installed package as name==version, sorted."""
     return tuple(sorted({f"{each.name}=={each.version}" for each in distributions()}, key=str.lower))
-
-
-def environment_digest() -> str:
-    """Return the SHA-256 (hex) of the installed packages."""
-    return digest_of(installed_packages())

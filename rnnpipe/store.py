@@ -4,24 +4,24 @@ A stage's output lives in `<workspace>/store/<stage>/<key>/`; `manifest.json` is
 SHA-256 of every other file. A folder without a manifest is unfinished work: the next run goes on from it.
 """
 
-import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from filelock import FileLock
 
+from rnnpipe.explanation import Plan, same_inputs, what_differs
 from rnnpipe.files import digest_of, read_json, sha256_file, sweep_temporaries, write_json
+from rnnpipe.holding import hold
 from rnnpipe.references import Recipe, StageRef
 
 MANIFEST = "manifest.json"
 SEAL = "seal"  # the digest of the manifest itself
-MAX_DIFFERENCES = 4
 LOG_FOLDER = "log"  # files below it tell how the work went: verified, but no part of the content's digest
 
 logger = logging.getLogger(__name__)
@@ -44,11 +44,12 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Whether a stage has to run, and the sentence that says why."""
+class Inventory:
+    """What a store holds: how many whole outputs, and the folders that are something else."""
 
-    present: bool
-    sentence: str
+    whole: int
+    damaged: tuple[Path, ...]
+    unfinished: tuple[Path, ...]
 
 
 class Store:
@@ -69,7 +70,7 @@ class Store:
 
     def lock(self, recipe: Recipe) -> FileLock:
         """Return the OS lock that whoever works on this output holds; any death frees it."""
-        path = self.root / recipe.stage / f"{recipe.key}.lock"
+        path = lock_file(self.folder(recipe))
         path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(path)
 
@@ -87,9 +88,9 @@ class Store:
     def ensure(self, recipe: Recipe, build: Build, run: str) -> Entry:
         """Return the output, building it first if it isn't there: `build(folder)` writes the files.
 
-        Of two processes with the same recipe one builds and the other waits and uses the result.
+        Of two processes with the same recipe one builds; the other says who does, waits and uses the result.
         """
-        with self.lock(recipe):
+        with hold(self.lock(recipe), f"{recipe.stage}/{recipe.key[:12]}"):
             entry = self.find(recipe)
             if entry is None:
                 folder = self.folder(recipe)
@@ -106,36 +107,47 @@ class Store:
         """Say whether a stage would run, and why: what differs from the most similar earlier output."""
         entry = self.find(recipe)
         if entry is not None:
-            return Plan(True, f"skipped: same {len(recipe.inputs)} inputs as run {entry.run}")
-        if self.folder(recipe).joinpath(MANIFEST).exists():
-            return Plan(False, "ran: the stored files don't match their digests")
-        earlier = [m["inputs"] for m in self._manifests(recipe) if m["subject"] == recipe.subject]
-        if not earlier:
-            return Plan(False, "ran: nothing like it is stored yet")
-        differences = _differences(
-            min(earlier, key=lambda inputs: _distance(inputs, recipe.inputs)), recipe.inputs
-        )
-        shown = ", ".join(differences[:MAX_DIFFERENCES])
-        more = len(differences) - MAX_DIFFERENCES
-        return Plan(False, f"ran: {shown} and {more} more" if more > 0 else f"ran: {shown}")
+            return Plan(True, same_inputs(recipe.inputs, entry.run))
+        folder = self.folder(recipe)
+        if folder.joinpath(MANIFEST).exists():
+            return Plan(False, "the stored files don't match their digests")
+        if _is_begun(folder):
+            return Plan(False, "it was begun and not finished")
+        earlier = [m["inputs"] for m in self._manifests(recipe.stage) if m["subject"] == recipe.subject]
+        return Plan(False, what_differs(recipe.inputs, earlier))
 
-    def _manifests(self, recipe: Recipe) -> Iterator[dict[str, Any]]:
-        """Yield the manifests of this stage, newest first."""
-        manifests = [_read_manifest(path.parent) for path in (self.root / recipe.stage).glob(f"*/{MANIFEST}")]
+    def holds_any(self, stage: str) -> bool:
+        """Say whether any output of a stage was finished."""
+        return any(True for _ in self._manifests(stage))
+
+    def take_stock(self) -> Inventory:
+        """Verify every file of every output."""
+        whole, damaged, unfinished = 0, list[Path](), list[Path]()
+        for folder in sorted(path for path in self.root.glob("*/*") if path.is_dir()):
+            if self._open(folder) is not None:
+                whole += 1
+            elif folder.joinpath(MANIFEST).exists():
+                damaged.append(folder)
+            elif _is_begun(folder):
+                unfinished.append(folder)
+        return Inventory(whole, tuple(damaged), tuple(unfinished))
+
+    def _manifests(self, stage: str) -> Iterator[dict[str, Any]]:
+        """Yield the manifests of a stage, newest first."""
+        manifests = [_read_manifest(path.parent) for path in (self.root / stage).glob(f"*/{MANIFEST}")]
         whole = [manifest for manifest in manifests if manifest is not None]
         yield from sorted(whole, key=lambda manifest: int(manifest["made_at_ns"]), reverse=True)
 
     def _open(self, folder: Path) -> Entry | None:
-        manifest = _read_manifest(folder)
+        manifest, place = _read_manifest(folder), f"{folder.parent.name}/{folder.name[:12]}"
         if manifest is None:
             if (folder / MANIFEST).exists():
-                logger.warning("%s/%s: the manifest is damaged; made anew", folder.parent.name, folder.name[:12])
+                logger.warning("%s: the manifest is damaged; a run makes it anew", place)
             return None
         seen = (str(folder), folder.joinpath(MANIFEST).stat().st_mtime_ns)
         if seen not in self._verified:
             if damaged := _damaged(folder, manifest):
-                place, names = f"{folder.parent.name}/{folder.name[:12]}", ", ".join(damaged)
-                logger.warning("%s: damaged or missing: %s; made anew", place, names)
+                logger.warning("%s: damaged or missing: %s; a run makes it anew", place, ", ".join(damaged))
                 return None
             self._verified.add(seen)
         ref = StageRef(**{name: manifest[name] for name in ("stage", "key", "digest", "facts")})
@@ -157,9 +169,25 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
     try:
         manifest: dict[str, Any] = read_json(folder / MANIFEST)
         seal = manifest.pop(SEAL)
-        return manifest if manifest["key"] == folder.name and seal == digest_of(manifest) else None
+        is_whole = manifest["key"] == folder.name and seal == digest_of(manifest)
+        return manifest if is_whole and all(_is_inside(name) for name in manifest["files"]) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _is_inside(name: str) -> bool:
+    """Say whether a manifest's file lies in its folder, as the store writes it; a foreign manifest may lie."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
+
+
+def lock_file(folder: Path) -> Path:
+    """Return the lock that whoever works on a stage's folder holds."""
+    return folder.with_name(f"{folder.name}.lock")
+
+
+def _is_begun(folder: Path) -> bool:
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _damaged(folder: Path, manifest: dict[str, Any]) -> list[str]:
@@ -187,44 +215,3 @@ def _matches(path: Path, digest: str) -> bool:
         return sha256_file(path) == digest
     except OSError:
         return False
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for name, child in value.items():
-        flat |= _flatten(child, f"{prefix}.{name}" if prefix else name)
-    return flat
-
-
-def _distance(old: dict[str, Any], new: dict[str, Any]) -> tuple[int, int]:
-    """Return how unlike two outputs are: other variants and seeds first, then the number of differences."""
-    before, after = _flatten(old), _flatten(new)
-    kin = sum(before.get(name) != after.get(name) for name in ("variant.name", "seed"))
-    return kin, len(_differences(old, new))
-
-
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return "field old → new" for each input that differs; of digests, the first eight characters."""
-    before, after = _flatten(old), _flatten(new)
-    lines = []
-    for name in sorted(before.keys() | after.keys()):
-        if name not in before:
-            lines.append(f"{name} {_show(after[name])} is new")
-        elif name not in after:
-            lines.append(f"{name} {_show(before[name])} is gone")
-        elif before[name] != after[name]:
-            verb = " changed" if _is_digest(before[name]) and _is_digest(after[name]) else ""
-            lines.append(f"{name}{verb} {_show(before[name])} → {_show(after[name])}")
-    return lines
-
-
-def _is_digest(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, str):
-        return value[:8] if _is_digest(value) else value
-    return json.dumps(value, ensure_ascii=False)

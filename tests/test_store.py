@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from rnnpipe.files import digest_of
 from rnnpipe.references import Recipe, StageRef
-from rnnpipe.store import MANIFEST, Entry, Store, workspace_root
+from rnnpipe.store import MANIFEST, Entry, Inventory, Store, workspace_root
 
 INPUTS: dict[str, Any] = {
     "sequences": "ab" * 32,
@@ -27,21 +27,23 @@ INPUTS: dict[str, Any] = {
     "code": {"models": "01" * 32},
 }
 BUILDER = """
-import os, signal, sys, time
+import logging, os, signal, sys, time
 from pathlib import Path
+from rnnpipe.files import atomic_path
 from rnnpipe.references import Recipe
 from rnnpipe.store import Store
 
 def build(folder):
     with Path(sys.argv[1], "builds").open("a") as file:
         file.write(f"{os.getpid()}\\n")
-    (folder / ".weights.abc.tmp").write_text("half")
-    if sys.argv[2] == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(0.3)
-    (folder / "weights").write_text("weights")
+    with atomic_path(folder / "weights") as temporary:
+        temporary.write_text("half")
+        if sys.argv[2] == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(float(sys.argv[2]))
     return {"made_by": os.getpid()}
 
+logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.WARNING)
 entry = Store(Path(sys.argv[1])).ensure(Recipe(stage="trainings", inputs={"seed": 0}), build, "ab12")
 print(entry.ref.facts["made_by"])
 """
@@ -171,14 +173,14 @@ def test_a_failed_build_leaves_unfinished_work_to_go_on_from(tmp_path: Path) -> 
     assert store(tmp_path).ensure(recipe(), go_on, "cd34").run == "cd34"
 
 
-def run_builder(folder: Path, how: str = "live") -> subprocess.Popen[str]:
+def run_builder(folder: Path, how: str = "0.3") -> subprocess.Popen[str]:
     command = [sys.executable, "-c", BUILDER, str(folder), how]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def test_of_two_processes_one_builds_and_both_have_the_output(tmp_path: Path) -> None:
     users = [run_builder(tmp_path) for _ in range(2)]
-    makers = {user.communicate(timeout=60)[0] for user in users}
+    makers = {user.communicate(timeout=60)[0].splitlines()[-1] for user in users}
     assert [user.returncode for user in users] == [0, 0]
     assert len(makers) == 1
     assert len((tmp_path / "builds").read_text().split()) == 1
@@ -190,9 +192,48 @@ def test_after_a_kill_in_a_build_the_next_one_builds_and_sweeps(tmp_path: Path) 
     assert killed.returncode == -signal.SIGKILL
     swept = Recipe(stage="trainings", inputs={"seed": 0})
     (left,) = store(tmp_path).folder(swept).iterdir()
-    assert left.name == ".weights.abc.tmp"
+    assert left.name.startswith(".weights.")
     entry = store(tmp_path).ensure(swept, build, "cd34")
     assert sorted(path.name for path in entry.path.iterdir()) == ["log", MANIFEST, "weights"]
+
+
+def test_who_waits_is_told_whom_for_and_uses_the_result(tmp_path: Path) -> None:
+    first = run_builder(tmp_path, "4")
+    while not (tmp_path / "builds").exists():
+        time.sleep(0.05)
+    second = run_builder(tmp_path)
+    maker, (told, *rest) = first.communicate(timeout=60)[0].strip(), second.communicate(timeout=60)[0].splitlines()
+    assert told.startswith(f"`-c {tmp_path} 4` (process {maker} on ") and ", since " in told
+    assert told.endswith("this run waits and uses the result")
+    assert rest == [maker] and maker == str(first.pid)
+    assert not list(tmp_path.rglob("*.holder"))
+
+
+def test_stock_is_taken_of_what_is_whole_damaged_and_unfinished(tmp_path: Path) -> None:
+    assert store(tmp_path).take_stock() == Inventory(0, (), ())
+    ensure(tmp_path)
+    torn = ensure(tmp_path, recipe(seed=1)).path
+    truncate(torn / "weights")
+    headless = ensure(tmp_path, recipe(seed=2)).path
+    flip_a_bit(headless / MANIFEST)
+    killed = run_builder(tmp_path, "die")
+    killed.communicate(timeout=60)
+    begun = store(tmp_path).folder(Recipe(stage="trainings", inputs={"seed": 0}))
+    assert store(tmp_path).take_stock() == Inventory(1, tuple(sorted([torn, headless])), (begun,))
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/etc/passwd", "a/../../../outside", "nul\0byte"])
+def test_a_manifest_names_nothing_outside_its_folder(tmp_path: Path, name: str) -> None:
+    path = ensure(tmp_path).path / MANIFEST
+    manifest = json.loads(path.read_text())
+    del manifest["seal"]
+    manifest["files"][name] = "0" * 64
+    path.write_text(json.dumps({**manifest, "seal": digest_of(manifest)}))
+    outside = tmp_path / "outside"
+    outside.touch()
+    assert store(tmp_path).find(recipe()) is None
+    ensure(tmp_path)
+    assert outside.exists()
 
 
 # ---- damage
@@ -208,9 +249,9 @@ def test_damage_is_seen_and_made_good(
     with caplog.at_level(logging.WARNING):
         assert store(tmp_path).find(recipe()) is None
     if (name, damage) != (MANIFEST, Path.unlink):  # without a manifest it is unfinished work, and no surprise
-        assert "made anew" in caplog.text and "trainings/" in caplog.text
+        assert "makes it anew" in caplog.text and "trainings/" in caplog.text
         assert not store(tmp_path).plan(recipe()).present
-        assert store(tmp_path).plan(recipe()).sentence == "ran: the stored files don't match their digests"
+        assert store(tmp_path).plan(recipe()).sentence == "runs: the stored files don't match their digests"
     again = ensure(tmp_path, run="cd34")
     assert (again.ref, again.run) == (made.ref, "cd34")
     assert store(tmp_path).find(recipe()) == again
@@ -257,27 +298,47 @@ def test_nothing_is_made_from_damaged_work(tmp_path: Path) -> None:
 def test_a_stored_output_is_skipped_and_says_whose_it_is(tmp_path: Path) -> None:
     ensure(tmp_path)
     plan = store(tmp_path).plan(recipe())
-    assert plan.present and plan.sentence == "skipped: same 5 inputs as run ab12"
+    assert plan.present and plan.sentence == "skipped: same five inputs as run ab12"
 
 
 def test_the_first_of_its_kind_says_so(tmp_path: Path) -> None:
     plan = store(tmp_path).plan(recipe())
-    assert not plan.present and plan.sentence == "ran: nothing like it is stored yet"
+    assert not plan.present and plan.sentence == "runs: nothing like it is stored yet"
+
+
+def test_before_a_run_the_same_reason_is_told_as_what_would_be(tmp_path: Path) -> None:
+    first = store(tmp_path).plan(recipe())
+    assert (first.sentence, first.forecast) == tuple(
+        f"{verb}: nothing like it is stored yet" for verb in ("runs", "would run")
+    )
+    ensure(tmp_path)
+    assert store(tmp_path).plan(recipe()).forecast == "skipped: same five inputs as run ab12"
+
+
+def test_what_was_begun_is_gone_on_with(tmp_path: Path) -> None:
+    ensure(tmp_path, recipe(seed=1))
+    run_builder(tmp_path, "die").communicate(timeout=60)
+    plan = store(tmp_path).plan(Recipe(stage="trainings", inputs={"seed": 0}))
+    assert plan.forecast == "would run: it was begun and not finished"
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"training__learning_rate": 0.002}, "ran: training.learning_rate 0.001 → 0.002"),
-        ({"training__clip": 1.5, "seed": 3}, "ran: seed 0 → 3, training.clip null → 1.5"),
-        ({"training__clip": True}, "ran: training.clip null → true"),
-        ({"sequences": "cd" * 32}, "ran: sequences changed abababab → cdcdcdcd"),
-        ({"code__models": "23" * 32}, "ran: code.models changed 01010101 → 23232323"),
-        ({"torch": "2.12"}, "ran: torch 2.12 is new"),
-        ({"variant": {"name": "gru"}}, "ran: variant.hidden_size 128 is gone"),
+        ({"training__learning_rate": 0.002}, "runs: training.learning_rate 0.001 → 0.002"),
+        ({"training__clip": 1.5, "seed": 3}, "runs: seed 0 → 3, training.clip null → 1.5"),
+        ({"training__clip": True}, "runs: training.clip null → true"),
+        ({"sequences": "cd" * 32}, "runs: sequences changed abababab → cdcdcdcd"),
+        ({"code__models": "23" * 32}, "runs: code of rnnpipe.models changed (revision 01010101 → 23232323)"),
+        (
+            {"code__evaluation/deploy.py": "23" * 32},
+            "runs: code of rnnpipe.evaluation.deploy 23232323 is new",
+        ),
+        ({"torch": "2.12"}, "runs: torch 2.12 is new"),
+        ({"variant": {"name": "gru"}}, "runs: variant.hidden_size 128 is gone"),
         (
             {"seed": 1, "training__epochs": 3, "training__clip": 1, "variant__hidden_size": 64, "x": 1, "y": 2},
-            "ran: seed 0 → 1, training.clip null → 1, training.epochs 2 → 3, variant.hidden_size 128 → 64"
+            "runs: seed 0 → 1, training.clip null → 1, training.epochs 2 → 3, variant.hidden_size 128 → 64"
             " and 2 more",
         ),
     ],
@@ -292,14 +353,14 @@ def test_the_same_variant_and_seed_are_compared_before_what_is_otherwise_nearer(
     ensure(tmp_path, recipe(training__learning_rate=0.5, seed=1))
     ensure(tmp_path, recipe(training__learning_rate=0.5, variant__name="lstm"))
     plan = store(tmp_path).plan(recipe(training__learning_rate=0.5))
-    assert plan.sentence == "ran: training.epochs 9 → 2, training.learning_rate 0.1 → 0.5"
+    assert plan.sentence == "runs: training.epochs 9 → 2, training.learning_rate 0.1 → 0.5"
 
 
 def test_of_equally_near_ones_the_newest_is_compared(tmp_path: Path) -> None:
     for rate in (0.1, 0.2, 0.3):
         ensure(tmp_path, recipe(training__learning_rate=rate))
         time.sleep(0.001)
-    assert store(tmp_path).plan(recipe()).sentence == "ran: training.learning_rate 0.3 → 0.001"
+    assert store(tmp_path).plan(recipe()).sentence == "runs: training.learning_rate 0.3 → 0.001"
 
 
 def test_the_workspace_is_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

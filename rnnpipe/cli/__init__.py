@@ -9,10 +9,14 @@ import click
 
 from rnnpipe import __version__
 from rnnpipe.cli.check import datasets, validate, variants
+from rnnpipe.cli.doctor import doctor
 from rnnpipe.cli.interrupts import exit_code_of, raise_on_sigterm
 from rnnpipe.cli.predict import predict
+from rnnpipe.cli.reproduce import reproduce
 from rnnpipe.cli.run import demos, run
 from rnnpipe.cli.services import down, ui, up
+from rnnpipe.cli.sync import sync
+from rnnpipe.cli.why import why
 from rnnpipe.errors import RnnpipeError
 
 EPILOG = """Exit codes: 0 done, 1 unexpected, 2 config or arguments, 3 data, 4 training, 5 MLflow, 6 Prefect,
@@ -28,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (run, validate, variants, datasets, demos, predict, ui, up, down):
+for command in (run, why, sync, validate, variants, datasets, demos, predict, reproduce, ui, up, down, doctor):
     cli.add_command(command)
 
 

@@ -17,7 +17,7 @@ def validate(configs: tuple[Path, ...], overrides: tuple[str, ...]) -> int:
     for path in configs:
         mistakes = validate_file(path, overrides)
         if mistakes is None:
-            click.echo(f"{path}: valid")
+            click.echo(f"{click.format_filename(path)}: valid")
         else:
             click.secho(mistakes, fg="red", err=True)
             code = 2

@@ -26,6 +26,7 @@ class Line:
     state: str = "waits"
     epochs: int = 0
     updates_per_epoch: int = 1
+    first_step: int = 0  # this process' first update: those before it took it no time
     step: int = 0
     loss: float | None = None
     accuracy: float | None = None
@@ -44,20 +45,22 @@ class Line:
         elif kind == "epoch":
             self.loss, self.accuracy = event["train_loss"], event["validation_accuracy"]
             self.samples_per_s = event["samples_per_s"]
+        elif kind == "resumed":
+            self.first_step = self.step = event["step"]
         elif kind == "end":
             self.state = "stopped early" if event["stopped_early"] else "trained"
 
     def cells(self) -> tuple[str, ...]:
         """Return state, epoch, loss, validation accuracy, images/s, time left as text."""
-        total = self.epochs * self.updates_per_epoch
-        left_s = (time.monotonic() - self.started) / self.step * (total - self.step) if self.step else 0.0
+        total, made = self.epochs * self.updates_per_epoch, self.step - self.first_step
+        left_s = (time.monotonic() - self.started) / made * (total - self.step) if made else 0.0
         return (
             self.state,
             f"{min(self.step / self.updates_per_epoch, self.epochs):.1f} / {self.epochs}" if self.epochs else "",
             "" if self.loss is None else f"{self.loss:.4f}",
             "" if self.accuracy is None else f"{self.accuracy:.4f}",
             "" if self.samples_per_s is None else f"{self.samples_per_s:,.0f}",
-            f"{left_s:.0f} s" if self.state == "trains" and self.step else "",
+            f"{left_s:.0f} s" if self.state == "trains" and made else "",
         )
 
 
@@ -75,6 +78,9 @@ class LiveProgress:
         with self._lock:
             if name in self._lines and sentence.startswith(("skipped", "failed")):
                 self._lines[name].state = sentence.partition(":")[0]
+        self._print(name, sentence)
+
+    def _print(self, name: str, sentence: str) -> None:
         told = Table.grid(padding=(0, 2))
         told.add_column(min_width=self._width, no_wrap=True)
         told.add_column(overflow="fold")
@@ -82,9 +88,13 @@ class LiveProgress:
         self._console.print(told)
 
     def training(self, label: str, event: Event) -> None:
-        """Bring a training's line up to date."""
+        """Bring a training's line up to date; that it goes on, and from where, is printed."""
         with self._lock:
             self._lines.setdefault(label, Line()).take(event)
+        if event["event"] == "resumed":
+            from flows.progress import resumed_line
+
+            self._print(label, resumed_line(event))
 
     def __rich__(self) -> RenderableType:
         if not self._lines:
@@ -107,11 +117,11 @@ class PlainProgress:
         print(f"{name}  {sentence}", flush=True)
 
     def training(self, label: str, event: Event) -> None:
-        """Print the end of each epoch."""
-        if event["event"] == "epoch":
-            from flows.progress import epoch_line
+        """Print the end of each epoch, and where a training goes on."""
+        from flows.progress import line_of
 
-            print(f"{label}  {epoch_line(event)}", flush=True)
+        if line := line_of(event):
+            print(f"{label}  {line}", flush=True)
 
 
 def _style(sentence: str) -> str:

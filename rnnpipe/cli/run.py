@@ -29,7 +29,7 @@ def run(config: Path, overrides: tuple[str, ...]) -> int:
     from rnnpipe.cli.progress import terminal_progress
 
     with terminal_progress(loaded) as progress:
-        _quieten_prefect()
+        quieten_prefect()
         from flows.run import run_flow
 
         parameters = {name: getattr(loaded, name) for name in type(loaded).model_fields}
@@ -50,7 +50,7 @@ def demos(seed: int) -> int:
     from rnnpipe.cli.progress import terminal_progress
 
     with terminal_progress(None) as progress:
-        _quieten_prefect()
+        quieten_prefect()
         from flows.run import run_flow
 
         outcome = run_flow("flows.demos:recurrence_demos", progress=progress, seed=seed)
@@ -60,7 +60,7 @@ def demos(seed: int) -> int:
     return EXIT_NOT_TRACKED if outcome.tracking_problem else 0
 
 
-def _quieten_prefect() -> None:
+def quieten_prefect() -> None:
     """Leave the terminal to the progress display and to warnings of ours; Prefect's pages have the whole log.
 
     Inside the display, whose sys.stderr prints above it.

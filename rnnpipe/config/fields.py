@@ -75,13 +75,24 @@ def _listed(names: Mapping[str, object]) -> Any:
 
 
 def _check_address(address: str) -> str:
+    if not _is_web_address(address):
+        raise ValueError("must be an http or https URL, such as https://mirror.example/mnist")
+    return _check_no_secret(address)
+
+
+def _is_web_address(address: str) -> bool:
     try:
         parts = urlsplit(address)
         right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        right = False
-    if not right or any(character.isspace() or not character.isprintable() for character in address):
-        raise ValueError("must be an http or https URL, such as https://mirror.example/mnist")
+        return False
+    return right and not any(character.isspace() or not character.isprintable() for character in address)
+
+
+def _check_storage(address: str) -> str:
+    is_file = address.startswith("sqlite:///") and address.isprintable()
+    if not is_file and not _is_web_address(address):
+        raise ValueError("must be sqlite:///PATH, or the http or https URL of an MLflow server")
     return _check_no_secret(address)
 
 
@@ -93,7 +104,7 @@ def _check_no_secret(address: str) -> str:
 
 
 def _check_path(path: str) -> str:
-    if "\0" in path or not path.strip():
+    if "\0" in path or not path.strip() or path != path.encode(errors="ignore").decode():
         raise ValueError("must be the path of a folder")
     return path
 
@@ -123,6 +134,6 @@ DeviceName = Annotated[
     ),
 ]
 WebAddress = Annotated[str, AfterValidator(_check_address)]
-Storage = Annotated[str, AfterValidator(_check_no_secret)]
+Storage = Annotated[str, AfterValidator(_check_storage)]
 FolderPath = Annotated[str, AfterValidator(_check_path)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]

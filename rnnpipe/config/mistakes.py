@@ -15,6 +15,7 @@ from rnnpipe.config.pipeline import PipelineConfig
 from rnnpipe.credentials import mask_credentials
 
 MAX_VALUE_CHARACTERS = 80
+MAX_MISTAKES = 50
 
 Location = tuple[int | str, ...]
 Schema = dict[str, Any]
@@ -24,9 +25,13 @@ def list_mistakes(values: dict[str, Any], error: ValidationError) -> list[str]:
     """Return a line for each mistake in `values`, which gave `error`.
 
     Checks of fields against each other need those fields to be right, so pydantic leaves them out where anything
-    else is wrong. They are made up for with a second look, at the values without what is wrong.
+    else is wrong. They are made up for with a second look, at the values without what is wrong. Of
+    very many only the first are told.
     """
-    found = list(_without_echoes(error.errors(include_url=False)))
+    items = error.errors(include_url=False)
+    if len(items) > MAX_MISTAKES:
+        return [*(_explain(item) for item in items[:MAX_MISTAKES]), f"and {len(items) - MAX_MISTAKES} more"]
+    found = list(_without_echoes(items))
     wrong = [item["loc"] for item in found]
     try:
         PipelineConfig.model_validate(_without(values, wrong))
@@ -154,10 +159,8 @@ def _expected_of_type(schema: Schema) -> str:
 def _range(schema: Schema) -> str:
     low, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     high, below = schema.get("maximum"), schema.get("exclusiveMaximum")
-    start = f"above {above:g}" if low is None else f"{low}"
-    if high is None and below is None:
-        return start if low is None else f"at least {start}"
-    end = f"below {below:g}" if high is None else f"{high}"
+    start = f"above {above:.15g}" if low is None else f"{low:.15g}"
+    end = f"below {below:.15g}" if high is None else f"{high:.15g}"
     return f"{start} to {end}" if low is not None else f"{start}, at most {end}"
 
 

@@ -1,5 +1,6 @@
 """The whole config of a pipeline run, with the checks that span sections."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -63,7 +64,7 @@ class PipelineConfig(Section):
         """The task that models compete in, such as mnist-rows: default experiment and registered model."""
         dataset = self.data.name
         if dataset == "folder" and self.data.folder:
-            name = Path(self.data.folder).resolve().name.lower()
+            name = Path(os.path.realpath(self.data.folder)).name.lower()  # resolve() raises on links in a circle
             dataset = re.sub(r"[^a-z0-9]+", "-", name)[:40].strip("-") or "folder"
         return f"{dataset}-{self.sequence.name}"
 

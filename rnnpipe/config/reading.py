@@ -8,6 +8,7 @@ import yaml
 from rnnpipe.errors import ConfigError
 
 MAX_CONFIG_BYTES = 1 << 16
+MAX_DEPTH = 100
 MAX_NODES = 20_000  # with every alias counted as often as it stands there
 MERGE_TAG = "tag:yaml.org,2002:merge"
 
@@ -27,6 +28,12 @@ class _PlainLoader(yaml.SafeLoader):
                     )
                 seen.add(key.value)
         return node
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        """Begin a list or mapping in brackets; the scanner's time grows with the square of their depth."""
+        if self.flow_level > MAX_DEPTH:
+            raise RecursionError
+        super().fetch_flow_collection_start(token)
 
     def get_single_node(self) -> yaml.Node | None:
         """Compose the document, and measure it before anything is made of it."""

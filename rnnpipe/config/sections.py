@@ -56,7 +56,10 @@ class DataConfig(Section):
     )
     split_seed: Seed = Field(0, description="Seed of the splits; the same seed gives the same images.")
     limit: int | None = Field(
-        None, ge=20, description="Use at most this many images for training and validation, for short tries."
+        None,
+        ge=20,
+        le=1_000_000_000,
+        description="Use at most this many images for training and validation, for short tries.",
     )
 
     def clashes(self) -> Iterator[Clash]:
@@ -167,7 +170,10 @@ class TrainingConfig(Section):
         0.15, ge=0, lt=1, description="Share of the updates in which one-cycle rises (0 to below 1)."
     )
     early_stopping_patience: int | None = Field(
-        None, ge=1, description="Epochs without a better validation accuracy before stopping; null = never."
+        None,
+        ge=1,
+        le=10_000,
+        description="Epochs without a better validation accuracy before stopping; null = never.",
     )
     preflight: bool = Field(True, description="Check shapes, first loss and learnability before training.")
 
@@ -189,6 +195,12 @@ class ExecutionConfig(Section):
     )
     timeout_s: float | None = Field(
         None, gt=0, le=1e7, description="Seconds after which one training is stopped; null = never."
+    )
+    checkpoint_every_s: float = Field(
+        10.0,
+        gt=0,
+        le=86_400,
+        description="Seconds between a training's checkpoints; there is one at each epoch's end as well.",
     )
 
 

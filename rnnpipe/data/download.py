@@ -46,7 +46,7 @@ def download(url: str, target: Path, limits: Limits) -> None:
     )
     try:
         retrying(_attempt, url, target, limits)
-    except httpx.InvalidURL:  # its message may quote the password
+    except (httpx.InvalidURL, UnicodeError, ExceptionGroup):  # the message may quote the password
         raise SourceError("not a valid URL") from None
     except httpx.HTTPStatusError as error:
         raise SourceError(f"HTTP {error.response.status_code} {error.response.reason_phrase}") from None

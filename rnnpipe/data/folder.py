@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from rnnpipe.catalogue import DatasetSpec
 from rnnpipe.config.sections import DataConfig
@@ -23,6 +23,14 @@ SUFFIXES = frozenset(
 DEFAULT_SIZE = (28, 28)
 LAYOUT = "data.folder needs one sub-folder for each class, with the images directly in it"
 SIXTEEN_BIT_WHITE = 65_535
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # Pillow gives others to programs, such as gs
+# A hostile image may cost two seconds and 512 MiB.
+MAX_FILE_BYTES = 256 << 20
+MAX_SIDE = 65_535
+MAX_PIXELS = 50_000_000
+MAX_WEBP_PIXELS = 24_000_000  # its decoder holds the picture several times
+MAX_SLOW_PIXELS = 500_000  # of the few kinds that Pillow decodes in Python
+STRIP_PIXELS = 256  # across
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,8 @@ def list_images(config: DataConfig) -> ImageList:
     inside a class, links that lead out of the folder.
     """
     assert config.folder is not None
-    root = Path(config.folder).expanduser().resolve()
+    # pathlib's resolve() and expanduser() raise RuntimeError for links in a circle and unknown users
+    root = Path(os.path.realpath(os.path.expanduser(config.folder)))  # noqa: PTH111
     try:
         folders = [path for path in _visible(root) if path.is_dir()]
         images = [_class_images(folder, root) for folder in folders]
@@ -62,7 +71,11 @@ def list_images(config: DataConfig) -> ImageList:
 def folder_digest(config: DataConfig) -> str:
     """Return one SHA-256 (hex) over the names and contents of a folder's images, wherever the folder is."""
     images = list_images(config)
-    return digest_of([(path.relative_to(images.root).as_posix(), sha256_file(path)) for path in images.paths])
+    try:
+        files = [(path.relative_to(images.root).as_posix(), sha256_file(path)) for path in images.paths]
+    except OSError as error:
+        raise DataError(f"{error.filename}: can't be read: {error.strerror}", "make it readable") from None
+    return digest_of(files)
 
 
 def load_folder(spec: DatasetSpec, config: DataConfig, downloads: Path) -> RawDataset:
@@ -91,8 +104,12 @@ def decode_image(path: Path, image_size: tuple[int, int]) -> Pixels:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                grey = _to_grey(ImageOps.exif_transpose(image))
+            if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
+                raise ValueError(f"no file, or one of more than {MAX_FILE_BYTES >> 20} MiB")
+            with Image.open(path, formats=FORMATS) as image:
+                _refuse_bomb(image)
+                ImageOps.exif_transpose(image, in_place=True)
+                grey = _to_grey(image)
         return np.array(grey.resize((width, height), Image.Resampling.LANCZOS))
     except Exception as error:  # decoders of damaged files raise nearly anything
         raise DataError(
@@ -100,7 +117,29 @@ def decode_image(path: Path, image_size: tuple[int, int]) -> Pixels:
         ) from None
 
 
+def _refuse_bomb(image: ImageFile.ImageFile) -> None:
+    """Raise ValueError for more pixels than an image of this kind may have; nothing is decoded yet."""
+    is_slow = any(tile.codec_name in Image.DECODERS for tile in image.tile)
+    limit = MAX_SLOW_PIXELS if is_slow else MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS
+    if image.width * image.height > limit or max(image.size) > MAX_SIDE:
+        raise ValueError(
+            f"{image.width} x {image.height} pixels, more than {limit:,} or {MAX_SIDE:,} a side: is it a"
+            " decompression bomb?"
+        )
+
+
 def _to_grey(image: Image.Image) -> Image.Image:
+    """Return the image in grey, made strip by strip: what is in between takes more memory than the image."""
+    (width, height), grey = image.size, Image.new("L", image.size)
+    is_wide = width > height
+    for start in range(0, max(width, height), STRIP_PIXELS):
+        end = start + STRIP_PIXELS
+        box = (start, 0, min(end, width), height) if is_wide else (0, start, width, min(end, height))
+        grey.paste(_strip_to_grey(image.crop(box)), box)
+    return grey
+
+
+def _strip_to_grey(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):  # Pillow would clip these at 255
         values = np.asarray(image)
         if image.mode == "F" or values.max() > SIXTEEN_BIT_WHITE:
@@ -115,7 +154,10 @@ def _to_grey(image: Image.Image) -> Image.Image:
 def _visible(folder: Path) -> Iterator[Path]:
     """Yield what is in a folder, sorted by name, without hidden names."""
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208 (bare names)
-    return (folder / name for name in names)
+    for name in names:
+        if name != name.encode(errors="replace").decode():
+            raise DataError(f"{folder}: the name {os.fsencode(name)!r} is no UTF-8", "rename it")
+        yield folder / name
 
 
 def _class_images(folder: Path, root: Path) -> list[Path]:
@@ -133,7 +175,7 @@ def _class_images(folder: Path, root: Path) -> list[Path]:
 
 
 def _refuse_outside(path: Path, root: Path) -> None:
-    if not path.resolve().is_relative_to(root):
+    if not Path(os.path.realpath(path)).is_relative_to(root):
         raise DataError(f"{path}: a link that leads out of {root}", "copy what it leads to into the folder")
     if not (path.is_dir() or path.is_file()):
         raise DataError(f"{path}: neither a file nor a folder", "remove it")

@@ -53,7 +53,7 @@ def _read(spec: DatasetSpec, files: dict[str, Path]) -> RawDataset:
 def _read_split(images: Path, labels: Path, classes: tuple[str, ...]) -> tuple[Pixels, Labels]:
     try:
         images_NHW, labels_N = read_image_file(str(images)).numpy(), read_label_file(str(labels)).numpy()
-    except ValueError as error:
+    except (AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise DataError(f"{images.name}, {labels.name}: not images and labels: {error}") from None
     if len(images_NHW) != len(labels_N):
         raise DataError(f"{images}: {len(images_NHW)} images, but {len(labels_N)} labels")

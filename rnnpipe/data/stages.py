@@ -5,6 +5,7 @@ Shapes: N images of H x W pixels, sequences of T steps with I features. Everythi
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -100,13 +101,13 @@ def build_sequences(dataset: Entry, data: DataConfig, sequence: SequenceConfig, 
     known = dataset.ref.facts
     classes, image_size = tuple(known["classes"]), (known["image_size"][0], known["image_size"][1])
     transform = build_transform(image_size, sequence)
-    train_labels_N = np.load(dataset.path / "train_labels.npy", allow_pickle=False)
+    train_labels_N = _load_labels(dataset.path / "train_labels.npy")
     parts = _training_parts(train_labels_N, data, Splitter(known["name"], classes, data.split_seed))
     parts["test"] = np.arange(known["test"])
     for split, chosen in parts.items():
         source = "test" if split == "test" else "train"
         images_NHW = _open(dataset.path / f"{source}_images.npy")
-        labels_N = np.load(dataset.path / f"{source}_labels.npy", allow_pickle=False)
+        labels_N = _load_labels(dataset.path / f"{source}_labels.npy")
         write_pixels(
             folder / f"{split}_x.npy", images_NHW, chosen,
             item_shape=(transform.steps, transform.features),
@@ -127,12 +128,28 @@ def open_split(folder: Path, split: Literal["train", "validation", "test"]) -> S
     path = folder / f"{split}_x.npy"
     if not path.exists():
         return None
-    return Split(_open(path), np.load(folder / f"{split}_y.npy", allow_pickle=False))
+    return Split(_open(path), _load_labels(folder / f"{split}_y.npy"))
 
 
 def _open(path: Path) -> Pixels:
-    pixels: Pixels = np.load(path, mmap_mode="c", allow_pickle=False)
+    pixels: Pixels = _checked(path, "u1", "c")
     return pixels
+
+
+def _load_labels(path: Path) -> Labels:
+    labels: Labels = _checked(path, "i8", None)
+    return labels
+
+
+def _checked(path: Path, kind: str, mode: Literal["c"] | None) -> Any:
+    """Return the array in a file, in mode "c" memory-mapped copy-on-write; DataError for another kind."""
+    try:
+        array = np.load(path, mmap_mode=mode, allow_pickle=False)
+        if not isinstance(array, np.ndarray) or array.dtype != np.dtype(kind):
+            raise ValueError(f"not an array of {np.dtype(kind)}")
+    except (OSError, ValueError, EOFError, MemoryError, TokenError) as error:
+        raise DataError(f"{path}: can't be read: {error}", "remove its folder, and run again") from None
+    return array
 
 
 def _training_parts(labels_N: Labels, data: DataConfig, splitter: Splitter) -> dict[str, Indices]:

@@ -20,7 +20,8 @@ from rnnpipe.models.classifier import SequenceClassifier, build_classifier
 
 WEIGHTS_FILE = "weights.safetensors"
 SPEC_FILE = "model.json"
-MAX_SPEC_BYTES = 1 << 20
+MAX_SPEC_BYTES = MAX_HEADER_BYTES = 1 << 20
+MAX_MISTAKES = 100  # told of a damaged file
 FIX = "the folder is damaged or not from this version of rnnpipe: train the model again"
 
 
@@ -37,7 +38,7 @@ class ModelSpec(BaseModel):
     variant: VariantConfig
     sequence: SequenceConfig
     image_size: tuple[Pixels, Pixels]
-    classes: tuple[str, ...] = Field(min_length=1)
+    classes: tuple[str, ...] = Field(min_length=1, fail_fast=True)
     steps: int = Field(ge=1)
     features: int = Field(ge=1)
     mean: float
@@ -126,8 +127,8 @@ def _read_spec(path: Path) -> ModelSpec:
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror}", FIX) from None
     except ValidationError as error:
-        mistakes = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise DataError(f"{path}: {'; '.join(mistakes)}", FIX) from None
+        mistakes = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise DataError(f"{path}: {_listed(mistakes)}", FIX) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON: {error}", FIX) from None
     _check_sequence(path, spec)
@@ -150,6 +151,9 @@ def _check_sequence(path: Path, spec: ModelSpec) -> None:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     try:
+        with path.open("rb") as file:  # the header alone could name millions of tensors
+            if int.from_bytes(file.read(8), "little") > MAX_HEADER_BYTES:
+                raise DataError(f"{path}: not a safetensors file of a model: its header is larger than 1 MiB", FIX)
         return safetensors.torch.load_file(path)
     except OSError as error:
         raise DataError(f"{path}: can't be read: {error.strerror or error}", FIX) from None
@@ -167,7 +171,12 @@ def _check_tensors(path: Path, expected: Mapping[str, Tensor], found: Mapping[st
         if _describe(found[name]) != _describe(expected[name])
     ]
     if mistakes:
-        raise DataError(f"{path}: doesn't fit {SPEC_FILE}: {'; '.join(mistakes)}", FIX)
+        raise DataError(f"{path}: doesn't fit {SPEC_FILE}: {_listed(mistakes)}", FIX)
+
+
+def _listed(mistakes: Sequence[str]) -> str:
+    more = len(mistakes) - MAX_MISTAKES
+    return "; ".join([*mistakes[:MAX_MISTAKES], *([f"and {more} more"] if more > 0 else [])])
 
 
 def _describe(tensor: Tensor) -> str:

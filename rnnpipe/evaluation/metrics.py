@@ -21,6 +21,7 @@ CALIBRATION_BINS = 15
 class MetricNames(StrEnum):
     """The names of all metrics, in MLflow and in JSON; equal for all variants."""
 
+    TRAIN_STEP_LOSS = "train/step_loss"
     TRAIN_LOSS = "train/loss"
     TRAIN_LEARNING_RATE = "train/learning_rate"
     TRAIN_SAMPLES_PER_S = "train/samples_per_s"

@@ -16,11 +16,10 @@ from uuid import uuid4
 
 from rnnpipe import errors
 from rnnpipe.files import read_json
-from rnnpipe.processes.forkserver import ERROR_FILE, FAILED, OUTPUT_FILE
+from rnnpipe.processes.forkserver import ERROR_FILE, FAILED, GRACE_S, OUTPUT_FILE
 from rnnpipe.processes.slots import WAITING_FILE
 
 POLL_S = 0.2
-GRACE_S = 5.0
 
 
 class Launcher:
@@ -94,7 +93,7 @@ class Launcher:
         try:
             timed_out = self._follow(server, job, folder, timeout_s=timeout_s, while_waiting=while_waiting)
         except BaseException:  # nobody waits for the job any more, so it must not go on
-            self._send(server, {"job": job, "signal": signal.SIGTERM})
+            self._stop(server, job)
             raise
         with self._changed:
             code = self._exits.pop(job)
@@ -104,7 +103,7 @@ class Launcher:
                 "raise execution.timeout_s, or train fewer epochs",
             )
         if code:
-            raise _error_of(folder, code)
+            raise _error_of(folder, job, code)
 
     def _follow(
         self,
@@ -127,6 +126,14 @@ class Launcher:
                 timed_out = True
         while_waiting()
         return timed_out
+
+    def _stop(self, server: subprocess.Popen[str], job: str) -> None:
+        """Ask a job to end, and kill it if it is still there some seconds later."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            self._send(server, {"job": job, "signal": number})
+            deadline = time.monotonic() + GRACE_S
+            while not self._wait(server, job) and time.monotonic() < deadline:
+                pass
 
     def _send(self, server: subprocess.Popen[str], request: dict[str, object]) -> None:
         """Send a request; one to a server that has just died goes nowhere, and `_wait` sees that it is dead."""
@@ -151,11 +158,13 @@ class Launcher:
                     self._changed.notify_all()
 
 
-def _error_of(folder: Path, code: int) -> errors.RnnpipeError:
+def _error_of(folder: Path, job: str, code: int) -> errors.RnnpipeError:
     output = folder / OUTPUT_FILE
     try:
         details = read_json(folder / ERROR_FILE)
     except (OSError, ValueError):
+        details = {"job": ""}
+    if details["job"] != job:  # a killed user's job may have ended after this one had started
         killed = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
         return errors.TrainingError(f"the process {killed}", f"see {output}")
     kind = getattr(errors, details["type"], errors.RnnpipeError)

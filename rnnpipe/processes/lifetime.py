@@ -1,9 +1,11 @@
 """What ties a process to the one that needs it, on every platform that has these means."""
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -33,15 +35,18 @@ def is_held(lock_file: Path) -> bool:
 
 def stop_process(process: psutil.Process, patience_s: float = 10.0) -> None:
     """Ask a process and its children to end, and kill what is left after `patience_s` seconds."""
-    try:
-        family = [*process.children(recursive=True), process]
-        process.terminate()
-    except psutil.NoSuchProcess:
-        return
+    stop_processes([process], patience_s)
+
+
+def stop_processes(processes: Sequence[psutil.Process], patience_s: float) -> None:
+    """Ask processes to end, and kill what is left of them and their children after `patience_s` seconds in all."""
+    family = list(processes)
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            family += process.children(recursive=True)
+            process.terminate()
     _, alive = psutil.wait_procs(family, timeout=patience_s)
     for survivor in alive:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             survivor.kill()
-        except psutil.NoSuchProcess:
-            continue
     psutil.wait_procs(alive, timeout=5)

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from rnnpipe.errors import DeviceError
+from rnnpipe.holding import holder_of, note_holder
 
 POLL_S = 0.2
 WAITING_FILE = "log/waiting"
@@ -44,10 +45,11 @@ def acquire_slot(device: str, slots: int, holder: str) -> FileLock:
                 lock.acquire(blocking=False)
             except Timeout:
                 continue
-            path.with_suffix(".holder").write_text(f"{holder} (process {os.getpid()})", encoding="utf-8")
+            note_holder(path, holder)
             return lock
         if not told:
-            logger.info("%s waits for %s, held by %s", holder, device, ", ".join(_holders(folder, name, slots)))
+            others = ", ".join(holder_of(folder / f"{name}-{number}.lock") for number in range(slots))
+            logger.info("%s waits for %s, held by %s", holder, device, others)
             told = True
         time.sleep(POLL_S)
 
@@ -68,8 +70,3 @@ def device_slot(device: str, threads: int, holder: str, folder: Path) -> Iterato
         yield
     finally:
         slot.release()
-
-
-def _holders(folder: Path, name: str, slots: int) -> list[str]:
-    paths = [folder / f"{name}-{number}.holder" for number in range(slots)]
-    return [path.read_text(encoding="utf-8") for path in paths if path.exists()]

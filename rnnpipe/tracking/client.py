@@ -3,6 +3,8 @@
 MLflow is imported here first, after its telemetry is switched off; the other modules take it from here.
 """
 
+import functools
+import json
 import logging
 import os
 import sqlite3
@@ -11,20 +13,23 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import httpx
+import tenacity
 from filelock import FileLock
 
+from rnnpipe import faults
 from rnnpipe.credentials import mask_credentials
-from rnnpipe.errors import TrackingError
+from rnnpipe.errors import RegistrationError, TrackingError
 from rnnpipe.tracking.addresses import is_server, sqlite_path
 
 DEFAULTS = {  # before the import, and only where the user has set nothing
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # MLflow's own 7 make a lost server cost minutes a call
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # it would repeat requests of every kind, also what was carried out
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; with the attempts below a silent server costs half a minute
 }
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
@@ -37,10 +42,11 @@ import mlflow.exceptions  # noqa: E402
 import mlflow.store.db_migrations  # noqa: E402
 import sqlalchemy.exc  # noqa: E402
 
-__all__ = ["Tracking", "mlflow", "mlflow_errors", "open_tracking"]
+__all__ = ["Tracking", "download", "mlflow", "mlflow_errors", "open_tracking", "retried"]
 
 PROBE_TIMEOUT_S = 5.0
 LOCK_TIMEOUT_S = 120.0
+ATTEMPTS = 3
 DEFAULT_EXPERIMENT_ID = "0"
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else the pages open for chat agents
 MAX_MESSAGE_CHARACTERS = 300
@@ -64,6 +70,42 @@ class Tracking:
         return FileLock(self.lock_path, timeout=LOCK_TIMEOUT_S)
 
 
+class _Client:
+    """MLflow's client, with a fault point before and after each of its calls."""
+
+    def __init__(self, uri: str) -> None:
+        self._client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+
+        @functools.wraps(method)
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            with faults.around("mlflow", name):
+                return method(*arguments, **keywords)
+
+        return call
+
+
+def download(tracking: Tracking, uri: str, folder: Path) -> Path:
+    """Fetch the artifacts at a URI, a file or a folder, into an existing folder; return where they are."""
+    with faults.around("mlflow", "download_artifacts"):
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=tracking.uri))
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, TrackingError) and not isinstance(error, RegistrationError)
+
+
+# for steps that find what an earlier attempt left: MLflow may have done what it never acknowledged
+retried = tenacity.retry(
+    retry=tenacity.retry_if_exception(_may_pass),
+    stop=tenacity.stop_after_attempt(ATTEMPTS),
+    wait=tenacity.wait_exponential(),
+    reraise=True,
+)
+
+
 @contextmanager
 def mlflow_errors(doing: str) -> Iterator[None]:
     """Turn whatever MLflow and what lies below it raise into a TrackingError: "MLflow can't {doing}: ..."."""
@@ -71,7 +113,7 @@ def mlflow_errors(doing: str) -> Iterator[None]:
         yield
     except (
         mlflow.exceptions.MlflowException, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error,
-        httpx.HTTPError, httpx.InvalidURL, OSError,
+        httpx.HTTPError, httpx.InvalidURL, json.JSONDecodeError, OSError,
     ) as error:  # fmt: skip
         text = mask_credentials(" ".join(str(error).split()))
         reason = text[:MAX_MESSAGE_CHARACTERS] or type(error).__name__
@@ -89,6 +131,10 @@ def open_tracking(uri: str, experiment: str | None, workspace: Path) -> Tracking
     experiment's name (commands that read the registry) MLflow's default experiment stands in.
     TrackingError if the server doesn't answer within seconds, or the experiment was deleted.
     """
+    return (retried(_open) if is_server(uri) else _open)(uri, experiment, workspace)
+
+
+def _open(uri: str, experiment: str | None, workspace: Path) -> Tracking:
     path = workspace / "mlflow.lock" if is_server(uri) else sqlite_path(uri).with_suffix(".lock")
     with mlflow_errors(f"be opened at {mask_credentials(uri)}"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,10 +147,10 @@ def open_tracking(uri: str, experiment: str | None, workspace: Path) -> Tracking
 
 
 def _connect_server(uri: str) -> mlflow.MlflowClient:
-    """Ask once, briefly, whether anything answers: MLflow's own client would go on trying."""
+    """Ask briefly whether anything answers, before MLflow's own client waits longer."""
     address = httpx.URL(uri).copy_with(username=None, password=None)  # httpx logs what it asks for
     httpx.get(f"{address}/health", timeout=PROBE_TIMEOUT_S)
-    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return cast(mlflow.MlflowClient, _Client(uri))
 
 
 def _connect_database(uri: str) -> mlflow.MlflowClient:
@@ -119,7 +165,7 @@ def _connect_database(uri: str) -> mlflow.MlflowClient:
             connection.execute("VACUUM INTO ?", (str(copy),))
     if outdated:
         mlflow.db.upgrade.main([uri], standalone_mode=False)
-    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return cast(mlflow.MlflowClient, _Client(uri))
 
 
 def _is_outdated(connection: sqlite3.Connection) -> bool:

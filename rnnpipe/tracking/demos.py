@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from rnnpipe.files import digest_of, scratch_folder, write_json
-from rnnpipe.tracking.client import Tracking
+from rnnpipe.tracking.client import Tracking, retried
 from rnnpipe.tracking.runs import (
     MetricPoint,
     RunSpec,
@@ -17,6 +17,7 @@ from rnnpipe.tracking.runs import (
 EXPERIMENT = "recurrence-demos"
 
 
+@retried
 def record_demo(tracking: Tracking, report: dict[str, Any], tags: dict[str, str]) -> str:
     """Record a demo's report; the same report is the same run. Returns the run's id."""
     now_ms = time.time_ns() // 1_000_000

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
 
 MODEL_FILES = (WEIGHTS_FILE, SPEC_FILE)
 MODEL_DIGEST_TAG = "rnnpipe.model_digest"
+RECORD_DIGEST_TAG = "rnnpipe.record_digest"
 CHECKED_BATCHES = (1, 2, 999)
 TOLERANCE = 1e-5
 LOAD_TIMEOUT_S = 600
@@ -48,12 +49,18 @@ def model_digest(model_folder: Path) -> str:
 
 
 def log_deployed_model(
-    tracking: Tracking, run_id: str, model_folder: Path, *, step: int, tags: Mapping[str, str]
+    tracking: Tracking,
+    run_id: str,
+    model_folder: Path,
+    *,
+    step: int,
+    tags: Mapping[str, str],
+    carried: Sequence[Path] | None = None,
 ) -> str:
     """Store the model of a run in MLflow, named after its variant, and return its URI (models:/m-...).
 
-    `step` is the step of the run that its weights are from. The same model is stored once for a run, however
-    often this is called.
+    `step` is the step of the run that its weights are from, `carried` the files it carries: those of the model
+    folder, if nothing else is said. The same model is stored once for a run, however often this is called.
     """
     spec, network = load_model(model_folder)
     deploy = Deploy(spec, network).eval()
@@ -63,7 +70,7 @@ def log_deployed_model(
         if model.status != mlflow.entities.LoggedModelStatus.READY:
             with scratch_folder() as folder:
                 target = folder / "model"
-                _save(deploy, model_folder, target, model)
+                _save(deploy, carried or [model_folder / name for name in MODEL_FILES], target, model)
                 tracking.client.log_model_artifacts(model.model_id, str(target))
             _link_to_run(tracking, run_id, model.model_id, step)
             tracking.client.finalize_logged_model(model.model_id, mlflow.entities.LoggedModelStatus.READY)
@@ -99,8 +106,9 @@ def check_round_trip(tracking_uri: str, model: str, model_folder: Path) -> float
 def _find_or_create(
     tracking: Tracking, run_id: str, label: str, tags: Mapping[str, str]
 ) -> "mlflow.entities.LoggedModel":
-    """Return the run's stored model with this digest; READY, or to be filled (again)."""
-    query = f"source_run_id = '{run_id}' AND tags.`{MODEL_DIGEST_TAG}` = '{tags[MODEL_DIGEST_TAG]}'"
+    """Return the run's stored model with these digests (its own, its record's); READY, or to be filled (again)."""
+    same = [f"tags.`{name}` = '{tags[name]}'" for name in (MODEL_DIGEST_TAG, RECORD_DIGEST_TAG) if name in tags]
+    query = " AND ".join([f"source_run_id = '{run_id}'", *same])
     with tracking.lock():
         found = tracking.client.search_logged_models([tracking.experiment_id], query, max_results=1)
         if found:
@@ -115,7 +123,7 @@ def _find_or_create(
         )
 
 
-def _save(deploy: Deploy, model_folder: Path, target: Path, model: "mlflow.entities.LoggedModel") -> None:
+def _save(deploy: Deploy, carried: Sequence[Path], target: Path, model: "mlflow.entities.LoggedModel") -> None:
     """Write the model as MLflow's pt2 format. The batch of two keeps the batch size free."""
     spec = deploy.spec
     height, width = spec.image_size
@@ -134,7 +142,7 @@ def _save(deploy: Deploy, model_folder: Path, target: Path, model: "mlflow.entit
             signature=_signature(spec),
             input_example=np.stack([np.zeros_like(ramp_HW), ramp_HW]),
             pip_requirements=_requirements(),
-            extra_files=[(model_folder.resolve() / name).as_uri() for name in MODEL_FILES],
+            extra_files=[path.resolve().as_uri() for path in carried],
             metadata=spec.model_dump(mode="json"),
         )
 

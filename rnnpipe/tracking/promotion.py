@@ -1,32 +1,44 @@
 """From the best model of a run to a version with a verdict, and to a champion."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from rnnpipe.evaluation.promotion import Decision, Verdict
+from rnnpipe.files import scratch_folder
 from rnnpipe.store import Entry
 from rnnpipe.tracking import registry
-from rnnpipe.tracking.client import Tracking
+from rnnpipe.tracking.client import Tracking, download, mlflow, mlflow_errors, retried
 from rnnpipe.tracking.export import (
     MODEL_DIGEST_TAG,
     MODEL_FILES,
+    RECORD_DIGEST_TAG,
     check_round_trip,
     log_deployed_model,
     model_digest,
 )
+from rnnpipe.tracking.record import Record, write_record
 from rnnpipe.tracking.registry import Candidate, Version
 
+DECISION_TAG = "rnnpipe.decision"
+REASON_TAG = "rnnpipe.reason"
+DETAILS_TAG = "rnnpipe.decision_details"
+VERDICT_HEADING = "**Verdict:**"
 
+
+@retried
 def register_trained(
     tracking: Tracking,
     trained: Entry,
     *,
+    evaluation: Entry,
+    record: Record,
     model_name: str,
     run_id: str,
     tags: Mapping[str, str],
     description: str,
 ) -> Version:
-    """Register a trained model as a version; a model that is registered already is only found.
+    """Register a trained model as a version that carries its record; one that is registered already is only found.
 
     Before that it is loaded back in a clean process, without rnnpipe and with pickle forbidden, and has to give
     the live model's probabilities: RegistrationError otherwise.
@@ -34,22 +46,52 @@ def register_trained(
     found = registry.find(tracking, model_name, fingerprint=trained.ref.digest)
     if found is not None:
         return found
-    uri = log_deployed_model(tracking, run_id, trained.path, step=trained.ref.facts["best_epoch"], tags=tags)
-    difference = check_round_trip(tracking.uri, uri, trained.path)
+    with scratch_folder() as folder:
+        digest, carried = write_record(folder, record, training=trained, evaluation=evaluation)
+        tags = {**tags, RECORD_DIGEST_TAG: digest}
+        uri = log_deployed_model(
+            tracking, run_id, trained.path, step=trained.ref.facts["best_epoch"], tags=tags, carried=carried
+        )
+    _remove_unfinished(tracking, run_id, trained.path)
+    difference = _check(tracking, uri, trained.path)
     tags = {**tags, "rnnpipe.round_trip_difference": f"{difference:.3g}"}
     return registry.register(tracking, model_name, Candidate(uri, run_id, trained.ref.digest, tags, description))
 
 
-def apply_verdict(tracking: Tracking, version: Version, verdict: Verdict) -> None:
-    """Write a verdict on its version, and move the aliases as it says: who is held is the challenger."""
-    details = verdict.model_dump(mode="json", exclude={"decision", "reason"})
-    registry.record_verdict(tracking, version, verdict.decision, verdict.reason, details)
+@retried
+def apply_verdict(tracking: Tracking, version: Version, verdict: Verdict) -> bool:
+    """Write a verdict on its version, and move the aliases as it says: who is held is the challenger.
+
+    False if the champion isn't the one any more that the version was compared with: then it is to be judged again.
+    """
+    record_verdict(tracking, version, verdict)
     if verdict.decision is Decision.PROMOTE:
-        registry.promote(tracking, version)
-    elif verdict.decision is Decision.HOLD:
+        _, _, number = (verdict.champion_version or "").rpartition("/")
+        return registry.promote(tracking, version, int(number) if number else None)
+    if verdict.decision is Decision.HOLD:
         registry.set_challenger(tracking, version)
+    return True
 
 
+def record_verdict(tracking: Tracking, version: Version, verdict: Verdict) -> None:
+    """Write onto a version what was decided about it, why, and on which figures."""
+    details = verdict.model_dump(mode="json", exclude={"decision", "reason"})
+    tags = {
+        DECISION_TAG: verdict.decision,
+        REASON_TAG: verdict.reason,
+        DETAILS_TAG: json.dumps(details, sort_keys=True, allow_nan=False),
+    }
+    client, number = tracking.client, str(version.number)
+    with mlflow_errors(f"record the verdict on {version.uri}"):
+        for key, value in tags.items():
+            client.set_model_version_tag(version.name, number, key, value)
+        text = client.get_model_version(version.name, number).description or ""
+        text = text.partition(VERDICT_HEADING)[0].rstrip()
+        text = f"{text}\n\n{VERDICT_HEADING} {verdict.decision}: {verdict.reason}".strip()
+        client.update_model_version(version.name, number, text)
+
+
+@retried
 def fetch_model(tracking: Tracking, version: Version, workspace: Path) -> Path:
     """Return the folder of a version's weights and spec in the workspace, fetched if it isn't there."""
     digest = version.tags[MODEL_DIGEST_TAG]
@@ -57,3 +99,21 @@ def fetch_model(tracking: Tracking, version: Version, workspace: Path) -> Path:
     if all((folder / name).exists() for name in MODEL_FILES) and model_digest(folder) == digest:
         return folder
     return registry.download_model(tracking, version, folder)
+
+
+def _check(tracking: Tracking, uri: str, model_folder: Path) -> float:
+    """Read a stored model back; it is fetched first, so that a lost server isn't taken for a bad model."""
+    with scratch_folder() as folder:
+        with mlflow_errors(f"fetch {uri}"):
+            model = tracking.client.get_logged_model(uri.removeprefix("models:/"))
+            stored = download(tracking, model.artifact_location, folder)
+        return check_round_trip(tracking.uri, str(stored), model_folder)
+
+
+def _remove_unfinished(tracking: Tracking, run_id: str, model_folder: Path) -> None:
+    """Delete what a creation left in a run that was never acknowledged and was carried out late."""
+    query = f"source_run_id = '{run_id}' AND tags.`{MODEL_DIGEST_TAG}` = '{model_digest(model_folder)}'"
+    with mlflow_errors("search the stored models of a run"):
+        for model in tracking.client.search_logged_models([tracking.experiment_id], query):
+            if model.status != mlflow.entities.LoggedModelStatus.READY:
+                tracking.client.delete_logged_model(model.model_id)

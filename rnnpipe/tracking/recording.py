@@ -1,7 +1,9 @@
 """From a training's journal and an evaluation's report to one MLflow run; the same journal gives the same run."""
 
 import logging
+import queue
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,12 +19,13 @@ from rnnpipe.evaluation.report import REPORT_FILE, EvaluationReport
 from rnnpipe.files import read_json, scratch_folder
 from rnnpipe.provenance import installed_packages
 from rnnpipe.references import StageRef
-from rnnpipe.store import Entry
-from rnnpipe.tracking.client import Tracking
+from rnnpipe.store import MANIFEST, Entry
+from rnnpipe.tracking.client import Tracking, retried
 from rnnpipe.tracking.export import MODEL_FILES
 from rnnpipe.tracking.runs import (
     DatasetUse,
     MetricPoint,
+    RunPoints,
     RunSpec,
     Status,
     find_run,
@@ -32,11 +35,13 @@ from rnnpipe.tracking.runs import (
     log_points,
     set_tags,
     start_run,
+    update_points,
 )
-from rnnpipe.training.job import IDENTITY_FILE
-from rnnpipe.training.journal import JOURNAL_FILE, Event, epochs_of, read_journal
+from rnnpipe.training.journal import JOURNAL_FILE, Event, epochs_of, final_events, read_journal, step_losses
 
 RECORDED_TAG = "rnnpipe.recorded"
+CLOSE_TIMEOUT_S = 3.0
+PAUSE_S = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +58,21 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def run_spec(
     recipe_key: str, folder: Path, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
 ) -> RunSpec:
-    """Return the MLflow run of a training's folder; a killed training that goes on is the same run."""
-    identity = read_json(folder / IDENTITY_FILE)
+    """Return the MLflow run of a training's folder: its key is the training's, its start that of the journal."""
     shared = {"rnnpipe.version": __version__, "python": sys.version.split()[0]}
-    key = f"{recipe_key[:32]}{identity['id']}"
-    return RunSpec(key, name, flatten(params), {**shared, **tags}, identity["started_at_ms"])
+    started_at_ms = read_journal(folder)[0]["time_ms"]
+    return RunSpec(recipe_key, name, flatten(params), {**shared, **tags}, started_at_ms)
+
+
+def journal_points(events: Sequence[Event]) -> list[MetricPoint]:
+    """Return what a journal's events say in metrics: the loss of each update, then the figures of each epoch."""
+    final = list(events)
+    times_ms = [event["time_ms"] for event in final if event["event"] == "steps" for _ in event["losses"]]
+    losses = [
+        MetricPoint(MetricNames.TRAIN_STEP_LOSS, loss, step, time_ms)
+        for (step, loss), time_ms in zip(step_losses(final), times_ms, strict=True)
+    ]
+    return losses + [point for event in epochs_of(final) for point in epoch_points(event)]
 
 
 def epoch_points(event: Event) -> list[MetricPoint]:
@@ -79,45 +94,74 @@ def epoch_points(event: Event) -> list[MetricPoint]:
 
 
 class LiveRun:
-    """A run in MLflow that grows with its journal. MLflow failing is told once and stops nothing."""
+    """Sends a growing journal to MLflow in a thread of its own: whoever reads the journal never waits for MLflow.
+
+    MLflow failing is told once; half a minute later it is tried again. What isn't sent, `record_run` sends.
+    """
 
     def __init__(self, tracking: Tracking | None, spec: RunSpec) -> None:
         self._tracking, self._spec = tracking, spec
-        self._run_id = ""
+        self._news = queue.SimpleQueue[tuple[Sequence[Event], Status | None]]()
+        self._pending: list[Event] = []
+        self._run: tuple[str, RunPoints] | None = None
+        self._has_told = False
+        self._thread = threading.Thread(target=self._follow, name=f"mlflow {spec.name}", daemon=True)
+        self._thread.start()
 
     def take(self, events: Sequence[Event]) -> None:
-        """Send the epochs among `events`; the first call starts the run."""
-        self._try(lambda tracking: self._send(tracking, events))
+        """Have sent what is final among the journal's events; the first call starts the run."""
+        self._news.put((events, None))
 
     def close(self, status: Status) -> None:
-        """Give the run the status that a training ended with which didn't come to its end."""
-        now_ms = time.time_ns() // 1_000_000
-        self._try(lambda tracking: finish_run(tracking, self._run_id or self._start(tracking), status, now_ms))
+        """Give the run the status that a training ended with that broke off; takes seconds at most."""
+        self._news.put(([], status))
+        self._thread.join(CLOSE_TIMEOUT_S)
 
-    def _start(self, tracking: Tracking) -> str:
-        self._run_id = start_run(tracking, self._spec)
-        return self._run_id
+    def _follow(self) -> None:
+        tracking, pause_until = self._tracking, 0.0
+        while tracking is not None:
+            news, status = self._news.get()
+            is_end = self._add(news) or status is not None
+            if is_end or (self._news.empty() and time.monotonic() >= pause_until):
+                try:
+                    self._send(tracking, status)
+                except TrackingError as error:
+                    self._run, pause_until = None, time.monotonic() + PAUSE_S
+                    self._tell(error)
+            if is_end:
+                return
 
-    def _send(self, tracking: Tracking, events: Sequence[Event]) -> None:
-        run_id = self._run_id or self._start(tracking)
-        if points := [point for event in epochs_of(list(events)) for point in epoch_points(event)]:
-            log_points(tracking, run_id, points)
+    def _add(self, events: Sequence[Event]) -> bool:
+        """Remember events to send; say whether the training has come to its end. A journal may begin anew."""
+        for event in events:
+            if event["event"] == "start":
+                self._pending = []
+            self._pending.append(event)
+        return bool(events) and events[-1]["event"] == "end"
 
-    def _try(self, action: Any) -> None:
-        if self._tracking is None:
-            return
-        try:
-            action(self._tracking)
-        except TrackingError as error:
-            self._tracking = None
+    def _send(self, tracking: Tracking, status: Status | None) -> None:
+        if self._run is None:
+            run_id = start_run(tracking, self._spec)
+            self._run = run_id, RunPoints(tracking, run_id)
+        run_id, points = self._run
+        final = final_events(self._pending)
+        points.send(journal_points(final))
+        del self._pending[: len(final)]
+        if status is not None:
+            finish_run(tracking, run_id, status, time.time_ns() // 1_000_000)
+
+    def _tell(self, error: TrackingError) -> None:
+        if not self._has_told:
             logger.warning("%s; %s goes on and is sent to MLflow later", error.message, self._spec.name)
+        self._has_told = True
 
 
+@retried
 def record_run(tracking: Tracking, spec: RunSpec, *, training: Entry, evaluation: Entry, dataset: StageRef) -> str:
     """Make MLflow hold all of a finished training and its evaluation, and return the run's id.
 
-    Whatever is there already stays: it can be called again after any failure. A run that is complete costs one
-    search.
+    Whatever is there already stays: it can be called again after any failure, and is, twice. A run that is
+    complete costs one search.
     """
     found = find_run(tracking, spec.key)
     if found is not None and found.data.tags.get(RECORDED_TAG) == evaluation.ref.key:
@@ -126,21 +170,25 @@ def record_run(tracking: Tracking, spec: RunSpec, *, training: Entry, evaluation
         return run_id
     run_id = start_run(tracking, spec)
     events = read_journal(training.path)
-    epochs = epochs_of(events)
-    report = EvaluationReport.read(evaluation.path)
     ended_at_ms = events[-1]["time_ms"]
     log_dataset(
         tracking, run_id, DatasetUse(dataset.facts["name"], dataset.digest, dataset.facts["name"], "training")
     )
-    log_points(tracking, run_id, [point for event in epochs for point in epoch_points(event)])
-    # single values stand at step 0, which MLflow's pages draw as bars
-    single = {**report.metrics(), MetricNames.TRAIN_WALL_S: training.ref.facts["wall_s"]}
-    log_points(tracking, run_id, [MetricPoint(name, value, 0, ended_at_ms) for name, value in single.items()])
-    curves = learning_curves({spec.name: epochs})
+    wall = MetricPoint(MetricNames.TRAIN_WALL_S, training.ref.facts["wall_s"], 0, ended_at_ms)
+    log_points(tracking, run_id, [*journal_points(events), wall])
+    update_points(tracking, run_id, evaluation_points(evaluation))
+    curves = learning_curves({spec.name: epochs_of(events)})
     _log_files(tracking, run_id, curves, training=training.path, evaluation=evaluation.path)
     set_tags(tracking, run_id, {**conditions(training.ref), RECORDED_TAG: evaluation.ref.key})
     finish_run(tracking, run_id, "FINISHED", ended_at_ms)
     return run_id
+
+
+def evaluation_points(evaluation: Entry) -> list[MetricPoint]:
+    """Return the figures of an evaluation, at step 0, which MLflow's pages draw as bars, and its own time."""
+    time_ms = read_json(evaluation.path / MANIFEST)["made_at_ns"] // 1_000_000
+    report = EvaluationReport.read(evaluation.path)
+    return [MetricPoint(name, value, 0, time_ms) for name, value in report.metrics().items()]
 
 
 def conditions(training: StageRef) -> dict[str, str]:

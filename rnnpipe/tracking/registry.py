@@ -6,25 +6,21 @@ reliably only at the registered model itself, so they are read there and nowhere
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from rnnpipe.errors import ConfigError, TrackingError
 from rnnpipe.files import scratch_folder
-from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
+from rnnpipe.tracking.client import Tracking, download, mlflow, mlflow_errors, retried
 from rnnpipe.tracking.export import MODEL_DIGEST_TAG, MODEL_FILES, model_digest
 
 Alias = Literal["champion", "challenger", "previous"]
 
 FINGERPRINT_TAG = "rnnpipe.fingerprint"
 MODEL_URI_TAG = "rnnpipe.model_uri"
-DECISION_TAG = "rnnpipe.decision"
-REASON_TAG = "rnnpipe.reason"
-DETAILS_TAG = "rnnpipe.decision_details"
 MODEL_VERSIONS_TAG = "mlflow.modelVersions"
-VERDICT_HEADING = "**Verdict:**"
 REFERENCE = re.compile(r"(?:models:/)?(?P<name>[^/@:]+)(?:@(?P<alias>[\w-]+)|/(?P<number>[1-9]\d*))?")
 
 
@@ -65,7 +61,7 @@ def register(tracking: Tracking, model_name: str, candidate: Candidate) -> Versi
         if version is None:
             if _find_model(tracking, model_name) is None:
                 client.create_registered_model(model_name)
-            version = client.create_model_version(
+            created = client.create_model_version(
                 model_name,
                 model.artifact_location,  # models:/m-... would be looked up in the process' global MLflow
                 candidate.run_id,
@@ -79,6 +75,7 @@ def register(tracking: Tracking, model_name: str, candidate: Candidate) -> Versi
                 await_creation_for=0,  # it is READY at once outside Databricks
                 model_id=model.model_id,
             )
+            version = _find_version(tracking, model_name, candidate.fingerprint) or created
         _link_to_model(tracking, model, version)
     return _version(version)
 
@@ -95,6 +92,7 @@ def champion(tracking: Tracking, model_name: str) -> Version | None:
     return by_alias(tracking, model_name, "champion")
 
 
+@retried
 def by_alias(tracking: Tracking, model_name: str, alias: Alias) -> Version | None:
     """Return the version an alias names, if the model is there and has it."""
     with mlflow_errors(f"read the aliases of {model_name}"):
@@ -109,52 +107,41 @@ def set_challenger(tracking: Tracking, version: Version) -> None:
         tracking.client.set_registered_model_alias(version.name, "challenger", str(version.number))
 
 
-def promote(tracking: Tracking, version: Version) -> None:
-    """Make a version the champion, and the champion so far `previous`; killed anywhere, `champion` is whole.
+def promote(tracking: Tracking, version: Version, expected: int | None) -> bool:
+    """Make a version the champion, and the champion so far `previous`: version `expected`, or none.
 
-    A version that is the champion already stays so, and `previous` with it.
+    If another one has become champion meanwhile, nothing moves and the answer is False. A version that is the
+    champion already stays so, and `previous` with it. Killed anywhere, `champion` is whole. TrackingError if the
+    version's files aren't those that were registered.
     """
+    with scratch_folder() as folder:
+        download_model(tracking, version, folder)
     client, number = tracking.client, str(version.number)
     with mlflow_errors(f"make {version.uri} the champion"), tracking.lock():
-        aliases = client.get_registered_model(version.name).aliases
+        aliases = {alias: str(its) for alias, its in client.get_registered_model(version.name).aliases.items()}
         old = aliases.get("champion")
-        if old is not None and str(old) != number:
-            client.set_registered_model_alias(version.name, "previous", str(old))
-        client.set_registered_model_alias(version.name, "champion", number)
-        if str(aliases.get("challenger")) == number:
+        if old != number:
+            if old != (None if expected is None else str(expected)):
+                return False
+            if old is not None:
+                client.set_registered_model_alias(version.name, "previous", old)
+            client.set_registered_model_alias(version.name, "champion", number)
+        if aliases.get("challenger") == number:
             client.delete_registered_model_alias(version.name, "challenger")
+    return True
 
 
 def rollback(tracking: Tracking, model_name: str) -> Version:
     """Make `previous` the champion again, and the champion `previous`; TrackingError if there is none."""
-    version = by_alias(tracking, model_name, "previous")
+    version, current = by_alias(tracking, model_name, "previous"), champion(tracking, model_name)
     if version is None:
         raise TrackingError(
             f"{model_name} has no previous champion",
             "it comes into being when a second version is promoted",
         )
-    promote(tracking, version)
+    if not promote(tracking, version, current.number if current else None):
+        raise TrackingError(f"{model_name} has got another champion meanwhile", "look at it, then roll back")
     return version
-
-
-def record_verdict(
-    tracking: Tracking, version: Version, decision: str, reason: str, details: Mapping[str, object]
-) -> None:
-    """Write onto a version what was decided about it, why, and on which figures (JSON values)."""
-    tags = {
-        DECISION_TAG: decision,
-        REASON_TAG: reason,
-        DETAILS_TAG: json.dumps(details, sort_keys=True, allow_nan=False),
-    }
-    client, number = tracking.client, str(version.number)
-    with mlflow_errors(f"record the verdict on {version.uri}"):
-        for key, value in tags.items():
-            client.set_model_version_tag(version.name, number, key, value)
-        text = client.get_model_version(version.name, number).description or ""
-        text = text.partition(VERDICT_HEADING)[0].rstrip()
-        client.update_model_version(
-            version.name, number, f"{text}\n\n{VERDICT_HEADING} {decision}: {reason}".strip()
-        )
 
 
 def resolve_model_uri(tracking: Tracking, text: str) -> Version:
@@ -188,20 +175,23 @@ def download_model(tracking: Tracking, version: Version, destination: Path) -> P
 
     TrackingError if they aren't the files that were registered.
     """
-    destination.mkdir(parents=True, exist_ok=True)
-    with mlflow_errors(f"fetch the files of {version.uri}"):
-        source = tracking.client.get_model_version_download_uri(version.name, str(version.number))
-        with scratch_folder(destination) as folder:
-            for name in MODEL_FILES:
-                uri = f"{source}/extra_files/{name}"
-                path = mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=tracking.uri)
-                Path(path).replace(destination / name)
+    download_files(tracking, version, MODEL_FILES, destination)
     if model_digest(destination) != version.tags[MODEL_DIGEST_TAG]:
         raise TrackingError(
             f"the files of {version.uri} are not those that were registered",
             "the artifact store is damaged: restore it, or train and register the model again",
         )
     return destination
+
+
+def download_files(tracking: Tracking, version: Version, names: Sequence[str], destination: Path) -> None:
+    """Fetch files that a version carries into a folder; TrackingError where one isn't there."""
+    destination.mkdir(parents=True, exist_ok=True)
+    with mlflow_errors(f"fetch the files of {version.uri}"), scratch_folder(destination) as folder:
+        source = tracking.client.get_model_version_download_uri(version.name, str(version.number))
+        for name in names:
+            uri = f"{source}/extra_files/{name}"
+            download(tracking, uri, folder).replace(destination / name)
 
 
 def _find_model(tracking: Tracking, name: str) -> "mlflow.entities.model_registry.RegisteredModel | None":
@@ -216,8 +206,11 @@ def _find_model(tracking: Tracking, name: str) -> "mlflow.entities.model_registr
 def _find_version(
     tracking: Tracking, model_name: str, fingerprint: str
 ) -> "mlflow.entities.model_registry.ModelVersion | None":
+    """Return the first version with this fingerprint; later ones, of creations carried out late, are deleted."""
     query = f"name = '{model_name}' and tags.`{FINGERPRINT_TAG}` = '{fingerprint}'"
-    found = tracking.client.search_model_versions(query, max_results=1)
+    found = sorted(tracking.client.search_model_versions(query), key=lambda each: int(each.version))
+    for late in found[1:]:
+        tracking.client.delete_model_version(model_name, str(late.version))
     return found[0] if found else None
 
 

@@ -62,30 +62,51 @@ def start_run(tracking: Tracking, spec: RunSpec) -> str:
 
     A finished run is returned as it is. Of several processes one creates the run.
     """
-    client = tracking.client
-    with mlflow_errors(f"start the run {spec.name}"), tracking.lock():
-        tags = {**spec.tags, RUN_KEY_TAG: spec.key, OWNER_TAG: _owner()}
-        run = find_run(tracking, spec.key)
-        if run is None:
-            first = {RUN_KEY_TAG: spec.key, OWNER_TAG: tags[OWNER_TAG]}
-            run = client.create_run(tracking.experiment_id, spec.started_at_ms, first, spec.name)
+    with mlflow_errors(f"start the run {spec.name}"):
+        run = find_run(tracking, spec.key) or _create(tracking, spec)
         run_id = str(run.info.run_id)
-        if run.info.status == "FINISHED":
+        if run.info.status != "RUNNING" and not _reopened(tracking, run_id):
             return run_id
-        if run.info.status != "RUNNING":
-            client.update_run(run_id, status="RUNNING")
-        _log_values(tracking, run_id, {n: v for n, v in spec.params.items() if n not in run.data.params}, tags)
+        params = {name: value for name, value in spec.params.items() if name not in run.data.params}
+        _log_values(tracking, run_id, params, {**spec.tags, RUN_KEY_TAG: spec.key, OWNER_TAG: _owner()})
     return run_id
 
 
 def find_run(tracking: Tracking, key: str) -> "mlflow.entities.Run | None":
-    """Return the oldest run with this key that wasn't deleted."""
+    """Return the run with this key, if there is one; others with the same key are deleted.
+
+    They come from a creation that was never acknowledged and was carried out late. Kept is the run that is
+    finished, or else in use, or else the oldest.
+    """
     query = f"tags.`{RUN_KEY_TAG}` = '{key}'"
     with mlflow_errors("search for a run"):
-        runs = tracking.client.search_runs(
-            [tracking.experiment_id], query, max_results=1, order_by=["attributes.start_time ASC"]
-        )
+        runs = sorted(tracking.client.search_runs([tracking.experiment_id], query), key=_place)
+        for run in runs[1:]:
+            tracking.client.delete_run(run.info.run_id)
     return runs[0] if runs else None
+
+
+def _place(run: "mlflow.entities.Run") -> tuple[bool, bool, int, str]:
+    """Return by what runs of one key are ordered; creation alone writes no parameters."""
+    return run.info.status != "FINISHED", not run.data.params, run.info.start_time, run.info.run_id
+
+
+def _create(tracking: Tracking, spec: RunSpec) -> "mlflow.entities.Run":
+    tags = {RUN_KEY_TAG: spec.key, OWNER_TAG: _owner()}
+    with tracking.lock():
+        if (run := find_run(tracking, spec.key)) is not None:
+            return run
+        created = tracking.client.create_run(tracking.experiment_id, spec.started_at_ms, tags, spec.name)
+        return find_run(tracking, spec.key) or created  # what came late is found here
+
+
+def _reopened(tracking: Tracking, run_id: str) -> bool:
+    """Let a run that stopped count as running again; a finished one stays as it is, and the answer is no."""
+    with tracking.lock():
+        if tracking.client.get_run(run_id).info.status == "FINISHED":
+            return False
+        tracking.client.update_run(run_id, status="RUNNING")
+        return True
 
 
 def set_tags(tracking: Tracking, run_id: str, tags: Mapping[str, object]) -> None:
@@ -94,12 +115,48 @@ def set_tags(tracking: Tracking, run_id: str, tags: Mapping[str, object]) -> Non
         _log_values(tracking, run_id, {}, tags)
 
 
+class RunPoints:
+    """The points of a run's metrics. A step that MLflow holds already isn't sent again, whatever its time."""
+
+    def __init__(self, tracking: Tracking, run_id: str) -> None:
+        self._client, self._run_id = tracking.client, run_id
+        self._steps: dict[str, set[int]] | None = None
+
+    def send(self, points: Sequence[MetricPoint]) -> None:
+        """Write the points that aren't there, in order; what MLflow holds is asked once, and after a failure."""
+        with mlflow_errors("log metrics"):
+            steps = self._held() if self._steps is None else self._steps
+            self._steps = None
+            missing = []
+            for point in points:
+                held = steps.setdefault(point.name, set())
+                if point.step not in held:
+                    held.add(point.step)
+                    missing.append(point)
+            _log_metrics(self._client, self._run_id, missing)
+            self._steps = steps
+
+    def _held(self) -> dict[str, set[int]]:
+        names = self._client.get_run(self._run_id).data.metrics
+        return {n: {p.step for p in self._client.get_metric_history(self._run_id, n)} for n in names}
+
+
 def log_points(tracking: Tracking, run_id: str, points: Sequence[MetricPoint]) -> None:
     """Write points of metrics; those that are there already stay as they are."""
-    metrics = [mlflow.entities.Metric(p.name, p.value, p.time_ms, p.step) for p in points]
+    RunPoints(tracking, run_id).send(points)
+
+
+def update_points(tracking: Tracking, run_id: str, points: Sequence[MetricPoint]) -> None:
+    """Write those points of metrics that differ from what MLflow shows: the newest value of each."""
     with mlflow_errors("log metrics"):
-        for start in range(0, len(metrics), MAX_METRICS_PER_BATCH):
-            tracking.client.log_batch(run_id, metrics=metrics[start : start + MAX_METRICS_PER_BATCH])
+        shown = tracking.client.get_run(run_id).data.metrics
+        _log_metrics(tracking.client, run_id, [point for point in points if shown.get(point.name) != point.value])
+
+
+def _log_metrics(client: mlflow.MlflowClient, run_id: str, points: Sequence[MetricPoint]) -> None:
+    metrics = [mlflow.entities.Metric(p.name, p.value, p.time_ms, p.step) for p in points]
+    for start in range(0, len(metrics), MAX_METRICS_PER_BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + MAX_METRICS_PER_BATCH])
 
 
 def log_dataset(tracking: Tracking, run_id: str, dataset: DatasetUse) -> None:
@@ -125,25 +182,30 @@ def log_artifact_files(tracking: Tracking, run_id: str, paths: Sequence[Path], f
 
 def finish_run(tracking: Tracking, run_id: str, status: Status, ended_at_ms: int) -> None:
     """Give a run its last status and its end in ms since 1970; nothing changes if it has that status."""
-    with mlflow_errors("finish a run"):
+    with mlflow_errors("finish a run"), tracking.lock():
         if tracking.client.get_run(run_id).info.status != status:
             tracking.client.set_terminated(run_id, status, ended_at_ms)
 
 
-def close_ghosts(tracking: Tracking) -> list[str]:
-    """Mark as KILLED the runs that still count as running though their process is dead; return their names.
+def find_ghosts(tracking: Tracking) -> "list[mlflow.entities.Run]":
+    """Return the runs that still count as running though their process is dead.
 
     Only runs that rnnpipe started on this host are looked at, in every experiment.
     """
-    closed = []
     query = f"attributes.status = 'RUNNING' and tags.`{OWNER_TAG}` LIKE '{socket.gethostname()}/%'"
-    with mlflow_errors("close the runs of dead processes"), tracking.lock():
+    with mlflow_errors("look for the runs of dead processes"):
         experiments = [each.experiment_id for each in tracking.client.search_experiments()]
-        for run in tracking.client.search_runs(experiments, query, max_results=1000):
-            if not _is_alive(run.data.tags[OWNER_TAG]):
-                tracking.client.set_terminated(run.info.run_id, "KILLED", time.time_ns() // 1_000_000)
-                closed.append(str(run.info.run_name))
-    return closed
+        runs = tracking.client.search_runs(experiments, query, max_results=1000)
+    return [run for run in runs if not _is_alive(run.data.tags[OWNER_TAG])]
+
+
+def close_ghosts(tracking: Tracking) -> list[str]:
+    """Mark as KILLED the runs that still count as running though their process is dead; return their names."""
+    with mlflow_errors("close the runs of dead processes"), tracking.lock():
+        ghosts = find_ghosts(tracking)
+        for run in ghosts:
+            tracking.client.set_terminated(run.info.run_id, "KILLED", time.time_ns() // 1_000_000)
+    return [str(run.info.run_name) for run in ghosts]
 
 
 def _log_values(tracking: Tracking, run_id: str, params: Mapping[str, object], tags: Mapping[str, object]) -> None:

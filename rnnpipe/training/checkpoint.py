@@ -1,10 +1,14 @@
 """Checkpoints: tensors in safetensors, the rest in readable JSON, each file whole or not at all.
 
+    log/checkpoints/step-0000001234-epoch-00002.{safetensors,json}      1234 updates made, 2 epochs finished
+
 The JSON is written last. It names the SHA-256 of the tensors beside it and carries its own. Two generations are
 kept: one that is torn or altered, or whose journal is, is passed over for the one before.
+
+Weights, optimiser, best so far, cursor and losses are all there is: the learning rate is a function of the step,
+the order of the images of seed and epoch, dropout's noise of seed and step; fp32 and bf16 need no loss scaling.
 """
 
-import logging
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,27 +17,28 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from rnnpipe import faults
 from rnnpipe.files import atomic_path, digest_of, read_json, sha256_file, write_json
 from rnnpipe.training.journal import Mark, holds
 
 CHECKPOINT_FOLDER = "log/checkpoints"
 GENERATIONS = 2
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass
 class Progress:
     """How far a training is: the cursor, the best so far, and where the journal stands."""
 
-    epoch: int = 0
-    step: int = 0
+    epoch: int = 0  # epochs finished
+    step: int = 0  # updates made; beyond the finished epochs they are the next epoch's first
     best_epoch: int = 0
     best_accuracy: float = -1.0
     best_loss: float = sys.float_info.max
     epochs_without_gain: int = 0
-    wall_s: float = 0.0
-    mark: Mark = field(default_factory=Mark)  # where the journal's line of this epoch begins
+    wall_s: float = 0.0  # of the finished epochs' updates
+    epoch_wall_s: float = 0.0  # of the updates of the epoch under way
+    epoch_losses: list[float] = field(default_factory=list)  # of those updates, each times its number of images
+    mark: Mark = field(default_factory=Mark)  # where the journal's line about this checkpoint begins
     journal_line: str = ""  # that line: it is written after the checkpoint
 
 
@@ -43,52 +48,57 @@ Tensors = dict[str, torch.Tensor]
 def save_checkpoint(
     folder: Path, progress: Progress, network: nn.Module, optimizer: torch.optim.Optimizer, best: Tensors
 ) -> None:
-    """Write a checkpoint of the epoch that `progress` stands at, and remove all but two generations."""
+    """Write a checkpoint of where `progress` stands, and remove all but two generations."""
     tensors = {f"network.{name}": value for name, value in network.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items() if value is not None}
     place = folder / CHECKPOINT_FOLDER
-    path = place / f"{_stem(progress.epoch)}.safetensors"
+    path = place / f"{_stem(progress)}.safetensors"
     with atomic_path(path) as temporary:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
     record = {"tensors_sha256": sha256_file(path), "progress": asdict(progress)}
     write_json(path.with_suffix(".json"), {**record, "record_sha256": digest_of(record)})
-    _remove_others(place, progress.epoch)
+    _remove_others(place, _stem(progress))
 
 
 def load_checkpoint(
     folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Progress, Tensors] | None:
-    """Restore the newest whole checkpoint into network and optimiser; None where there is none.
+) -> tuple[Progress, Tensors, list[str]]:
+    """Restore the newest whole checkpoint into network and optimiser; what a kill left beside it is removed.
 
-    Returns how far it is and the best weights so far. What a kill left beside it is removed.
+    Returns how far it is, the best weights so far, and what is wrong with each newer checkpoint that was passed
+    over. Where none can be used, network and optimiser stay as they are, and it is the progress of a start.
     """
-    for path in sorted((folder / CHECKPOINT_FOLDER).glob("epoch-*.json"), reverse=True):
+    passed_over: list[str] = []
+    for path in sorted((folder / CHECKPOINT_FOLDER).glob("step-*.json"), reverse=True):
         try:
             progress, tensors = _read(path)
             if not holds(folder, progress.mark):
                 raise ValueError("the journal isn't the one it was written with")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            logger.warning("checkpoint %s can't be used (%s); trying the one before", path.name, error)
+            passed_over.append(f"checkpoint {path.name} can't be used: {error}")
             continue
         network.load_state_dict(_below(tensors, "network."))
         _restore_optimizer(optimizer, _below(tensors, "optimizer."))
-        _remove_others(path.parent, progress.epoch)
-        return progress, _below(tensors, "best.")
-    return None
+        _remove_others(path.parent, path.stem)
+        return progress, _below(tensors, "best."), passed_over
+    _remove_others(folder / CHECKPOINT_FOLDER, "")
+    return Progress(), {}, passed_over
 
 
-def _remove_others(place: Path, epoch: int) -> None:
-    """Remove what isn't of this epoch or the generations before: old ones, torn ones, those of a lost journal."""
-    kept = {_stem(epoch - age) for age in range(GENERATIONS)}
-    for file in sorted(place.iterdir()):
-        if file.stem not in kept:
-            file.unlink()
+def _stem(progress: Progress) -> str:
+    """Return a name that sorts as the cursor does."""
+    return f"step-{progress.step:010d}-epoch-{progress.epoch:05d}"
 
 
-def _stem(epoch: int) -> str:
-    return f"epoch-{epoch:05d}"
+def _remove_others(place: Path, newest: str) -> None:
+    """Remove all but a checkpoint and the one before it: older ones, torn ones, those of a lost journal."""
+    stems = sorted(path.stem for path in place.glob("step-*.json") if path.stem <= newest)
+    for file in sorted(place.glob("*")):
+        if file.stem not in stems[-GENERATIONS:]:
+            with faults.around("remove", file.name):
+                file.unlink()
 
 
 def _read(path: Path) -> tuple[Progress, Tensors]:

@@ -4,11 +4,9 @@ The process reads `log/job.json` in the stage's folder and imports neither Prefe
 its device, and one on the folder, for its whole life.
 """
 
-import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from filelock import FileLock
 
@@ -18,7 +16,6 @@ from rnnpipe.references import Recipe, StageRef
 
 JOB_FILE = "log/job.json"
 RESULT_FILE = "log/result.json"
-IDENTITY_FILE = "log/identity.json"
 TARGET = "rnnpipe.training.job:train"
 PACKAGE = Path(__file__).parents[1]
 CODE_FOLDERS = ("models", "training")
@@ -44,11 +41,12 @@ def training_recipe(sequences: StageRef, config: PipelineConfig, variant: Varian
 
 
 def prepare(folder: Path, sequences_folder: Path, *, config: PipelineConfig, variant: int, seed: int) -> None:
-    """Write the job that `train` reads; `variant` is its place in the config."""
+    """Write the job that `train` reads, and what it runs with; `variant` is its place in the config."""
+    from rnnpipe.training.environment import keep_environment  # imports torch, which a recipe needs not
+
+    keep_environment(folder)
     job = {"sequences": str(sequences_folder), "config": config.as_json(), "variant": variant, "seed": seed}
     write_json(folder / JOB_FILE, job)
-    if not (folder / IDENTITY_FILE).exists():  # a killed run that goes on is the same logical run
-        write_json(folder / IDENTITY_FILE, {"id": uuid4().hex, "started_at_ms": time.time_ns() // 1_000_000})
 
 
 def collect(folder: Path) -> dict[str, Any]:

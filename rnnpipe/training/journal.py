@@ -3,12 +3,16 @@
 Losses of single steps are hexadecimal floats, so that they are exact. Trackers and progress displays read the
 journal; training never waits for them.
 
-    start   variant, seed, parameters, device, threads, precision, torch, epochs, updates_per_epoch, images, …
-    steps   epoch, first_step, losses (hexadecimal), samples_per_s
-    epoch   epoch, step, train_loss, learning_rate, validation_loss, validation_accuracy, wall_s, samples_per_s
-    end     what start says of the training, best_epoch, epochs, stopped_early, wall_s, samples_per_s, …
+    start       variant, seed, parameters, device, threads, precision, torch, epochs, updates_per_epoch, images, …
+    steps       epoch, first_step, losses (hexadecimal), samples_per_s
+    checkpoint  epoch (under way), step
+    epoch       epoch, step, train_loss, learning_rate, validation_loss, validation_accuracy, wall_s, samples_per_s
+    resumed     epoch (finished), step, note: what is wrong with newer checkpoints, if anything
+    end         what start says of the training, best_epoch, epochs, stopped_early, wall_s, samples_per_s, …
 
-Each has time_ms, in ms since 1970; wall_s are seconds, losses nats.
+Each has time_ms, in ms since 1970; wall_s are seconds, losses nats. A first_step counts from 0, a step is the
+number of updates made. What stands before a checkpoint, epoch or end line is final: no resume makes or tells it
+again. Who acts on the world, such as MLflow's tracker, takes no more than that.
 """
 
 import hashlib
@@ -20,9 +24,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from rnnpipe import faults
 from rnnpipe.files import write_bytes
 
 JOURNAL_FILE = "log/journal.jsonl"
+FINAL_EVENTS = ("checkpoint", "epoch", "end")
 
 Event = dict[str, Any]
 
@@ -65,14 +71,16 @@ class Journal:
     def append(self, line: str) -> None:
         """Append a line made by `event_line`."""
         content = line.encode()
-        self._file.write(content)
-        self._file.flush()
+        with faults.around("append", JOURNAL_FILE):
+            self._file.write(content)
+            self._file.flush()
         self._length += len(content)
         self._hash.update(content)
 
     def sync(self) -> Mark:
         """Wait until everything is on the disk; return where the journal ends."""
-        os.fsync(self._file.fileno())
+        with faults.around("sync", JOURNAL_FILE):
+            os.fsync(self._file.fileno())
         return Mark(self._length, self._hash.hexdigest())
 
     def close(self) -> None:
@@ -131,3 +139,19 @@ def read_journal(folder: Path) -> list[Event]:
 def epochs_of(events: list[Event]) -> list[Event]:
     """Return the epoch events, in order."""
     return [event for event in events if event["event"] == "epoch"]
+
+
+def final_events(events: list[Event]) -> list[Event]:
+    """Return the events up to the newest that says that everything before it is final."""
+    ends = [place for place, event in enumerate(events, start=1) if event["event"] in FINAL_EVENTS]
+    return events[: ends[-1]] if ends else []
+
+
+def step_losses(events: list[Event]) -> list[tuple[int, float]]:
+    """Return each update's number, from 0, and its loss, in order."""
+    return [
+        (event["first_step"] + place, float.fromhex(loss))
+        for event in events
+        if event["event"] == "steps"
+        for place, loss in enumerate(event["losses"])
+    ]

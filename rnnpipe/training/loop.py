@@ -1,6 +1,5 @@
 """The one training loop, for all variants: minibatches in a fixed order, validation, best epoch, checkpoints."""
 
-import logging
 import math
 import time
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from rnnpipe.training.setting import NullRecorder, Recorder, Setting, TrainingDa
 
 REPORT_EVERY_S = 0.5
 VALIDATION_BATCH = 1000
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,86 +49,98 @@ class Fit:
         self.optimizer = build_optimizer(network.parameters(), setting.config)
         self.progress = Progress()
         self.best: Tensors = {}
+        self.passed_over: list[str] = []  # checkpoints that couldn't be used, and why
         self.updates_per_epoch = -(-len(data.train_y_N) // setting.config.batch_size)
         self.total_updates = self.updates_per_epoch * setting.config.epochs
+        self._unreported: list[tuple[torch.Tensor, int]] = []  # updates' losses, on the device, and images
+        self._reported = self._saved = time.perf_counter()
+        self._is_stopping = False
 
     def resume(self) -> None:
         """Go on from the newest whole checkpoint of the run folder, if there is one."""
-        folder = self.setting.folder
-        if folder is not None and (found := load_checkpoint(folder, self.network, self.optimizer)):
-            self.progress, self.best = found
-            logger.info("resumed after epoch %d", self.progress.epoch)
+        if self.setting.folder is not None:
+            found = load_checkpoint(self.setting.folder, self.network, self.optimizer)
+            self.progress, self.best, self.passed_over = found
+
+    def stop(self) -> None:
+        """Let `run` end with a TrainingError after the update under way, once a checkpoint holds it.
+
+        It only sets a flag, so a signal's handler may call it.
+        """
+        self._is_stopping = True
 
     def run(self, recorder: Recorder) -> Outcome:
         """Train to the last epoch or until validation no longer improves; return the best epoch's weights.
 
-        Raises TrainingError when a loss or a weight is no longer finite.
+        Raises TrainingError when a loss or a weight is no longer finite, and after `stop`.
         """
-        self.recorder = recorder
+        self.recorder, self._saved = recorder, time.perf_counter()
         patience = self.setting.config.early_stopping_patience
         while self.progress.epoch < self.setting.config.epochs:
             if patience and self.progress.epochs_without_gain >= patience:
                 return Outcome(self.best, self.progress, stopped_early=True)
-            self._epoch()
+            self._epoch(self.progress.epoch + 1)
         return Outcome(self.best, self.progress, stopped_early=False)
 
-    def _epoch(self) -> None:
-        epoch = self.progress.epoch + 1
-        started = time.perf_counter()
-        train_loss, rate = self._updates(epoch)
-        synchronize(self.setting.device)
-        wall_s = time.perf_counter() - started
+    def _epoch(self, epoch: int) -> None:
+        self._updates(epoch)
         self._check_weights(epoch)
         validation = self._validate(epoch)
         self._keep_best(epoch, validation)
-        self.progress.epoch = epoch
-        self.progress.wall_s += wall_s
+        progress, images = self.progress, len(self.data.train_y_N)
         line = event_line(
             "epoch",
             epoch=epoch,
-            step=self.progress.step,
-            train_loss=train_loss,
-            learning_rate=rate,
+            step=progress.step,
+            # An exact sum, so that it is no matter in which pieces the losses came.
+            train_loss=math.fsum(progress.epoch_losses) / images,
+            learning_rate=self._learning_rate(progress.step - 1),
             validation_loss=validation.loss if validation else None,
             validation_accuracy=validation.accuracy if validation else None,
-            wall_s=wall_s,
-            samples_per_s=len(self.data.train_y_N) / wall_s,
+            wall_s=progress.epoch_wall_s,
+            samples_per_s=images / progress.epoch_wall_s,
         )
+        progress.epoch = epoch
+        progress.wall_s += progress.epoch_wall_s
+        progress.epoch_wall_s, progress.epoch_losses = 0.0, []
         self._checkpoint(line)
+
+    def _updates(self, epoch: int) -> None:
+        """Make the updates of an epoch that aren't made yet."""
+        order = epoch_order(self.setting.seed, epoch, len(self.data.train_y_N)).to(self.data.train_y_N.device)
+        made = self.progress.step - self.progress.epoch * self.updates_per_epoch
+        self.network.train()
+        self._reported = time.perf_counter()
+        for chosen in torch.split(order, self.setting.config.batch_size)[made:]:
+            self._unreported.append((self._update(chosen, epoch), len(chosen)))
+            self.progress.step += 1
+            now = time.perf_counter()
+            if self._is_stopping:
+                self._checkpoint_within(epoch)
+                raise _stopped(self.progress.step)
+            if now - self._saved >= self.setting.checkpoint_every_s:
+                self._checkpoint_within(epoch)
+            elif now - self._reported >= REPORT_EVERY_S:
+                self._report(epoch)
+        self._report(epoch)
+
+    def _checkpoint_within(self, epoch: int) -> None:
+        self._report(epoch)
+        if self.setting.folder is not None:
+            self._checkpoint(event_line("checkpoint", epoch=epoch, step=self.progress.step))
 
     def _checkpoint(self, line: str) -> None:
         """Save a checkpoint that holds the journal's next line, then write that line.
 
-        In this order whoever reads the line knows that the epoch is safe: it is never done, or told, twice.
+        In this order whoever reads the line knows that all before it is safe: it is never done, or told, twice.
         """
         self.progress.mark, self.progress.journal_line = self.recorder.sync(), line
         if self.setting.folder is not None:
             save_checkpoint(self.setting.folder, self.progress, self.network, self.optimizer, self.best)
         self.recorder.append(line)
+        self._reported = self._saved = time.perf_counter()
 
-    def _updates(self, epoch: int) -> tuple[float, float]:
-        """Make one epoch's updates; return the mean loss of its images and the last learning rate."""
-        config, reported = self.setting.config, time.perf_counter()
-        total = len(self.data.train_y_N)
-        order = epoch_order(self.setting.seed, epoch, total).to(self.data.train_y_N.device)
-        summed: list[float] = []  # the losses of the epoch's updates, each times its number of images
-        losses: list[torch.Tensor] = []
-        sizes: list[int] = []
-        rate = config.learning_rate
-        self.network.train()
-        for chosen in torch.split(order, config.batch_size):
-            rate = learning_rate_at(self.progress.step, self.total_updates, config)
-            losses.append(self._update(chosen, rate, epoch))
-            sizes.append(len(chosen))
-            self.progress.step += 1
-            if time.perf_counter() - reported > REPORT_EVERY_S:
-                summed += self._report(epoch, losses, sizes, reported)
-                losses, sizes, reported = [], [], time.perf_counter()
-        summed += self._report(epoch, losses, sizes, reported)
-        # An exact sum: how many losses a report holds depends on the clock, their mean must not.
-        return math.fsum(summed) / total, rate
-
-    def _update(self, chosen: torch.Tensor, rate: float, epoch: int) -> torch.Tensor:
+    def _update(self, chosen: torch.Tensor, epoch: int) -> torch.Tensor:
         """Make one update with the images of these numbers; return its loss, still on the device."""
         setting = self.setting
         # Dropout's noise is a function of the seed and the step, so that a resumed run meets the same.
@@ -140,7 +149,7 @@ class Fit:
         y_B = self.data.train_y_N[chosen].to(setting.device)
         with autocast(setting.device, setting.precision):
             loss = functional.cross_entropy(self.network(x_BTI), y_B)
-        set_learning_rate(self.optimizer, rate)
+        set_learning_rate(self.optimizer, self._learning_rate(self.progress.step))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if setting.config.gradient_clip_norm is not None:
@@ -148,21 +157,26 @@ class Fit:
         self.optimizer.step()
         return loss.detach()
 
-    def _report(self, epoch: int, losses: list[torch.Tensor], sizes: list[int], since: float) -> list[float]:
-        """Write the losses of some updates to the journal; return each times its batch size."""
-        if not losses:
-            return []
+    def _report(self, epoch: int) -> None:
+        """Write the losses of the updates since the last report to the journal, and count their time."""
+        if not self._unreported:
+            return
+        losses, sizes = zip(*self._unreported, strict=True)
+        self._unreported = []
         values: list[float] = torch.stack(losses).tolist()
+        synchronize(self.setting.device)
+        now = time.perf_counter()
+        wall_s, self._reported = max(now - self._reported, 1e-9), now
         first_step = self.progress.step - len(values)
         finite = list(takewhile(math.isfinite, values))
         if finite:
-            images_per_s = sum(sizes) / max(time.perf_counter() - since, 1e-9)
-            told = {"epoch": epoch, "first_step": first_step, "samples_per_s": images_per_s}
+            told = {"epoch": epoch, "first_step": first_step, "samples_per_s": sum(sizes) / wall_s}
             self.recorder.append(event_line("steps", **told, losses=[value.hex() for value in finite]))
         if len(finite) < len(values):
             loss = values[len(finite)]
             raise self._diverged(f"the loss became {loss}", first_step + len(finite), epoch)
-        return [value * size for value, size in zip(values, sizes, strict=True)]
+        self.progress.epoch_wall_s += wall_s
+        self.progress.epoch_losses += [value * size for value, size in zip(values, sizes, strict=True)]
 
     def _check_weights(self, epoch: int) -> None:
         """Raise TrainingError where the last update left weights that aren't finite: no training loss shows it."""
@@ -182,11 +196,13 @@ class Fit:
         return Validation(accuracy(probabilities_NK, labels_N), loss)
 
     def _diverged(self, what: str, step: int, epoch: int) -> TrainingError:
-        rate = learning_rate_at(step, self.total_updates, self.setting.config)
         return TrainingError(
-            f"{what} at step {step} (epoch {epoch}, learning rate {rate:.3g})",
+            f"{what} at step {step} (epoch {epoch}, learning rate {self._learning_rate(step):.3g})",
             "lower training.learning_rate, or set training.gradient_clip_norm",
         )
+
+    def _learning_rate(self, step: int) -> float:
+        return learning_rate_at(step, self.total_updates, self.setting.config)
 
     def _keep_best(self, epoch: int, validation: Validation | None) -> None:
         """Keep this epoch's weights if validation is better (or there is none): accuracy, then loss."""
@@ -199,6 +215,12 @@ class Fit:
             progress.best_accuracy, progress.best_loss = validation
         progress.best_epoch, progress.epochs_without_gain = epoch, 0
         self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+
+
+def _stopped(step: int) -> TrainingError:
+    return TrainingError(
+        f"stopped after step {step}, as asked", "run the same command again: it goes on from there"
+    )
 
 
 def fit(network: nn.Module, data: TrainingData, setting: Setting, recorder: Recorder | None = None) -> Outcome:

@@ -46,7 +46,10 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a training depends on besides its data: model, config, seed, device, precision, run folder."""
+    """What a training is given besides its data: model, config, seed, device, precision, run folder.
+
+    There it writes a checkpoint at each epoch's end, and within an epoch every `checkpoint_every_s` seconds.
+    """
 
     spec: ModelSpec
     config: TrainingConfig
@@ -54,6 +57,7 @@ class Setting:
     device: torch.device
     precision: Precision
     folder: Path | None = None
+    checkpoint_every_s: float = 10.0
 
 
 def mix_seed(*parts: int) -> int:

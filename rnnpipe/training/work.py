@@ -1,10 +1,13 @@
 """What the process of a training does: takes a device, trains on it, saves the model."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import torch._dynamo  # noqa: F401 (seconds: building an optimiser imports it; so the fork server has it already)
 
 from rnnpipe.config import PipelineConfig, VariantConfig
 from rnnpipe.errors import TrainingError
@@ -35,7 +38,8 @@ def run_training(
 ) -> Facts:
     """Train one variant with one seed in a run folder, going on where a killed run was; return the facts.
 
-    A slot of the device is held meanwhile. Raises TrainingError, DeviceError.
+    A slot of the device is held meanwhile. SIGTERM ends it after the update under way, with a checkpoint. Raises
+    TrainingError, DeviceError.
     """
     set_threads(config.execution.threads)
     device = resolve_device(config.execution.device)
@@ -44,7 +48,10 @@ def run_training(
         seed_everything(seed)
         precision, precision_reason = choose_precision(device.torch, config.execution.precision)
         spec = ModelSpec.of(read_json(sequences_folder / "manifest.json")["facts"], variant)
-        setting = Setting(spec, config.training_of(variant), seed, device.torch, precision, folder)
+        setting = Setting(
+            spec, config.training_of(variant), seed, device.torch, precision, folder,
+            config.execution.checkpoint_every_s,
+        )  # fmt: skip
         facts = {
             "variant": variant.label,
             "seed": seed,
@@ -62,20 +69,32 @@ def _train(setting: Setting, data: TrainingData, facts: Facts, folder: Path) -> 
     network = build_network(setting.spec, setting.seed)
     fitting = Fit(network.to(setting.device), data, setting)
     fitting.resume()
-    is_new = not fitting.progress.epoch
+    progress, is_new = fitting.progress, not fitting.progress.step
     if is_new and setting.config.preflight:
         check_before_training(network, data, setting)
     facts = {**facts, "parameters": count_parameters(network)}
-    with Journal(folder, fitting.progress.mark, fitting.progress.journal_line) as journal:
+    with _stopping_at_sigterm(fitting), Journal(folder, progress.mark, progress.journal_line) as journal:
         if is_new:
             totals = {"epochs": setting.config.epochs, "updates_per_epoch": fitting.updates_per_epoch}
             journal.append(event_line("start", **facts, **totals, images=len(data.train_y_N)))
+        if fitting.passed_over or not is_new:
+            note = "; ".join(fitting.passed_over)
+            journal.append(event_line("resumed", epoch=progress.epoch, step=progress.step, note=note))
         outcome = fitting.run(journal)
         network.load_state_dict(outcome.weights)
         save_model(folder, setting.spec, network)
         facts |= _results(outcome, data)
         journal.append(event_line("end", **facts))
     return facts
+
+
+@contextmanager
+def _stopping_at_sigterm(fitting: Fit) -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, lambda number, frame: fitting.stop())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _describe(device: Device) -> Facts:

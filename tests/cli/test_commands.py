@@ -17,7 +17,10 @@ from rnnpipe.catalogue import DATASETS, SEQUENCES, VARIANTS
 from rnnpipe.cli import cli, main
 
 HEAVY = {"torch", "torchvision", "numpy", "sklearn", "matplotlib", "prefect", "mlflow", "pandas"}
-COMMANDS = ("run", "validate", "variants", "datasets", "demos", "predict", "ui", "up", "down")
+COMMANDS = (
+    "run", "why", "sync", "validate", "variants", "datasets", "demos", "predict", "reproduce", "ui", "up", "down",
+    "doctor",
+)  # fmt: skip
 
 
 def modules_after(*arguments: str) -> set[str]:

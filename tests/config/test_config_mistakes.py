@@ -135,7 +135,7 @@ def test_variants_that_are_all_wrong_are_not_called_too_few(explain: Explain) ->
         (("data", "mirrors"), "http://a", "data.mirrors = 'http://a': must be a list"),
         (("data", "image_size"), [8], "data.image_size.1: is missing; it must be a whole number, 4 to 512"),
         (("data", "image_size"), [8, 9, 1], "data.image_size = [8, 9, 1]: must be a list of 2, each a whole"),
-        (("data", "limit"), 3, "data.limit = 3: must be a whole number, at least 20, or null"),
+        (("data", "limit"), 3, "data.limit = 3: must be a whole number, 20 to 1000000000, or null"),
         (("data", "validation_fraction"), math.nan, "data.validation_fraction = nan: must be 0 to 0.5"),
         (("data", "validation_fraction"), "much", "data.validation_fraction = 'much': must be 0 to 0.5"),
         (("sequence",), None, "sequence = null: must be a mapping of fields; leave it out"),

@@ -163,7 +163,7 @@ def test_recipes_hold_what_matters_and_nothing_else(tmp_path):
     assert recipe(name="patches", patch_size=2) != recipe(name="patches", patch_size=4)
     assert recipe(scaling="standard") != recipe()
     plan = Store(tmp_path / "store").plan(recipe(name="columns"))
-    assert plan.sentence == "ran: sequence.name rows → columns"
+    assert plan.sentence == "runs: sequence.name rows → columns"
 
 
 def test_a_folder_goes_the_same_way(make_folder, tmp_path):

@@ -107,7 +107,7 @@ def test_the_same_again_is_skipped(workspace: Workspace, tracking: Tracking) -> 
     runs, alone = {run.info.run_id for run in runs_of(tracking)}, champion(tracking)
     again = workspace.rnnpipe("run", workspace.config())
     assert again.code == 0, again.err
-    assert again.out.count("skipped: same ") == 2 + 2 * len(TINY_LABELS) and "ran: " not in again.out
+    assert again.out.count("skipped: same ") == 2 + 2 * len(TINY_LABELS) and "runs: " not in again.out
     assert {stage: workspace.manifests(stage) for stage in stages} == stages
     assert {run.info.run_id for run in runs_of(tracking)} == runs
     assert champion(tracking) == alone and alone.tags["rnnpipe.decision"] == "PROMOTE"
@@ -126,12 +126,12 @@ def test_versions_are_held_promoted_and_rejected(workspace: Workspace, tracking:
 
     better = "training.learning_rate=0.03"
     held, aliases = run(better, "registry.minimum_gain=1.0")
-    assert "ran: training.learning_rate 0.01 → 0.03" in held.out
+    assert "runs: training.learning_rate 0.01 → 0.03" in held.out
     assert f"HOLD models:/{MODEL}/2" in held.out and "on the same 360 test images" in held.out
     assert aliases == {"champion": "1", "challenger": "2"}
 
     promoted, aliases = run(better)
-    assert f"PROMOTE models:/{MODEL}/2" in promoted.out and "ran: " not in promoted.out
+    assert f"PROMOTE models:/{MODEL}/2" in promoted.out and "runs: " not in promoted.out
     assert aliases == {"champion": "2", "previous": "1"}
     assert champion(tracking).tags["rnnpipe.parent_champion"] == f"models:/{MODEL}/1"
 
@@ -150,7 +150,7 @@ def test_mlflow_gets_later_what_it_missed(workspace: Workspace, tracking: Tracki
     trained = workspace.manifests("trainings")
 
     together = call("run", workspace.config(), *changed)
-    assert together.code == 0 and "ran: " not in together.out
+    assert together.code == 0 and "runs: " not in together.out
     assert workspace.manifests("trainings") == trained
     new = [run for run in runs_of(tracking) if run.info.run_id not in before]
     assert {run.info.run_name for run in new} == TINY_LABELS and len(new) == len(TINY_LABELS)

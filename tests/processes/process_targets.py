@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 from rnnpipe.errors import DataError
+from rnnpipe.files import write_json
+from rnnpipe.processes.forkserver import ERROR_FILE
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.processes.slots import acquire_slot, device_slot
 
@@ -46,6 +48,24 @@ def sleep_long(folder: Path) -> None:
 def sleep_stubbornly(folder: Path) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sleep_long(folder)
+
+
+def keep_work_then_end(folder: Path) -> None:
+    """Take half a second to end when asked to, as a training that writes a checkpoint."""
+
+    def keep(number: int, frame: object) -> None:
+        time.sleep(0.5)
+        (folder / "kept").touch()
+        sys.exit()
+
+    signal.signal(signal.SIGTERM, keep)
+    sleep_long(folder)
+
+
+def be_killed_while_another_job_fails(folder: Path) -> None:
+    """Leave the error of another job, as one does that outlives its killed user."""
+    write_json(folder / ERROR_FILE, {"type": "DataError", "message": "old", "fix": "", "job": "another"})
+    be_killed(folder)
 
 
 def use_launcher(folder: Path) -> None:

@@ -77,6 +77,13 @@ def test_the_error_of_an_earlier_try_is_not_taken_for_this_one_s(launcher: Launc
         launcher.run("process_targets:be_killed", tmp_path)
 
 
+def test_the_error_of_a_job_that_ends_later_is_not_taken_for_this_one_s(
+    launcher: Launcher, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match="SIGKILL"):
+        launcher.run("process_targets:be_killed_while_another_job_fails", tmp_path)
+
+
 @pytest.mark.parametrize("target", ["sleep_long", "sleep_stubbornly"])
 def test_a_time_out_stops_the_job_even_if_it_does_not_want_to(
     launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
@@ -132,14 +139,49 @@ def test_what_waits_is_called_while_the_job_runs_and_once_after_its_end(
     assert seen[-1]
 
 
-def test_a_job_nobody_waits_for_any_more_is_stopped(launcher: Launcher, tmp_path: Path, wait_for: WaitFor) -> None:
+def has_started(folder: Path) -> bool:
+    return (folder / "pid").exists() and bool((folder / "pid").read_text())
+
+
+@pytest.mark.parametrize("target", ["sleep_long", "sleep_stubbornly", "keep_work_then_end"])
+def test_a_job_nobody_waits_for_any_more_may_keep_its_work_and_is_gone(
+    launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
     def interrupt() -> None:
-        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+        if has_started(tmp_path):
             raise KeyboardInterrupt
 
+    if target == "sleep_stubbornly":
+        monkeypatch.setattr(launcher_module, "GRACE_S", 0.4)
     with pytest.raises(KeyboardInterrupt):
-        launcher.run("process_targets:sleep_long", tmp_path, while_waiting=interrupt)
-    wait_for(lambda: not is_alive(int((tmp_path / "pid").read_text())))
+        launcher.run(f"process_targets:{target}", tmp_path, while_waiting=interrupt)
+    assert not is_alive(int((tmp_path / "pid").read_text()))
+    assert (tmp_path / "kept").exists() == (target == "keep_work_then_end")
+
+
+@pytest.mark.parametrize(
+    ("targets", "most_s"),
+    [
+        (["sleep_long", "keep_work_then_end"], 4),
+        pytest.param(["sleep_stubbornly", "sleep_stubbornly"], 8, marks=pytest.mark.slow),
+    ],
+)
+def test_closing_lets_all_jobs_keep_their_work_at_once(
+    tmp_path: Path, wait_for: WaitFor, targets: list[str], most_s: float
+) -> None:
+    folders = [tmp_path / str(number) for number in range(len(targets))]
+    with ThreadPoolExecutor() as pool:
+        with Launcher() as launcher:
+            jobs = []
+            for folder, target in zip(folders, targets, strict=True):
+                folder.mkdir()
+                jobs.append(pool.submit(launcher.run, f"process_targets:{target}", folder))
+            wait_for(lambda: all(map(has_started, folders)))
+            started = time.perf_counter()
+        assert time.perf_counter() - started < most_s
+        assert all(isinstance(job.exception(timeout=5), TrainingError) for job in jobs)
+    assert not any(is_alive(int((folder / "pid").read_text())) for folder in folders)
+    assert [(folder / "kept").exists() for folder in folders] == [name == "keep_work_then_end" for name in targets]
 
 
 def test_closing_ends_every_job_and_starts_no_other(tmp_path: Path, wait_for: WaitFor) -> None:

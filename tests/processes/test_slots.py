@@ -43,9 +43,9 @@ def test_a_killed_holder_frees_the_slot_and_who_waits_is_told_whom_for(
         waiting = threading.Thread(target=lambda: got.append(acquire_slot("cuda:0", 1, "this training")))
         waiting.start()
         wait_for(lambda: caplog.messages)
-    assert caplog.messages == [
-        f"this training waits for cuda:0, held by the other training (process {holder.pid})"
-    ]
+    (message,) = caplog.messages
+    told = f"this training waits for cuda:0, held by the other training (process {holder.pid} on "
+    assert message.startswith(told) and ", since " in message
     assert not got
     holder.send_signal(signal.SIGKILL)
     waiting.join(timeout=5)

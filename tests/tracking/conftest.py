@@ -1,16 +1,14 @@
-"""One MLflow database for all tests here, and small models that cost a second to export."""
+"""One MLflow database for all tests here, one server of MLflow, and small models."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fault_proxy import FaultProxy
+from tracking_helpers import MakeModel, mlflow_server, write_model
 
-from rnnpipe.config import SequenceConfig, VariantConfig
-from rnnpipe.evaluation.deploy import ModelSpec, build_network, save_model
 from rnnpipe.tracking.addresses import sqlite_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
-
-MakeModel = Callable[[str, int], Path]
 
 
 @pytest.fixture(scope="session")
@@ -22,19 +20,20 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Tracking:
 @pytest.fixture(scope="session")
 def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
     def make(variant: str, seed: int) -> Path:
-        spec = ModelSpec(
-            variant=VariantConfig.model_validate({"name": variant, "hidden_size": 8}),
-            sequence=SequenceConfig(),
-            image_size=(8, 6),
-            classes=("zero", "one", "two"),
-            steps=8,
-            features=6,
-            mean=0.3,
-            deviation=0.4,
-            dataset={"name": "digits", "digest": "0" * 64},
-        )
         folder = tmp_path_factory.mktemp(f"{variant} {seed}")
-        save_model(folder, spec, build_network(spec, seed))
+        write_model(folder, variant, seed)
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlflow_server(tmp_path_factory.mktemp("server")) as (uri, _):
+        yield uri
+
+
+@pytest.fixture
+def proxy(server: str) -> Iterator[FaultProxy]:
+    with FaultProxy(server) as proxy:
+        yield proxy

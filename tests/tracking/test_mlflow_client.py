@@ -1,5 +1,4 @@
 import logging
-import multiprocessing
 import os
 import socket
 import sqlite3
@@ -11,7 +10,7 @@ import mlflow.store.db.utils
 import pytest
 import sqlalchemy
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
-from tracking_workers import start_in_workspace
+from tracking_workers import start_in_workspace, worker_context
 
 from rnnpipe.errors import TrackingError
 from rnnpipe.tracking.addresses import sqlite_path, sqlite_uri
@@ -21,8 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:D
 
 
 def test_four_processes_bootstrap_an_empty_folder_and_share_one_run(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rnnpipe.tracking.runs"])
+    context = worker_context()
     answers = [tmp_path / f"answer-{number}" for number in range(4)]
     workers = [
         context.Process(target=start_in_workspace, args=(tmp_path / "new", "ab", answer)) for answer in answers

@@ -8,7 +8,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
-from conftest import MakeModel
+from tracking_helpers import MakeModel
 
 from rnnpipe.errors import ConfigError, RegistrationError, TrackingError
 from rnnpipe.evaluation.deploy import Deploy, load_model
@@ -118,31 +118,20 @@ def test_promotion_moves_the_aliases_and_rollback_moves_them_back(
     assert registry.champion(tracking, "moved") is None
     with pytest.raises(TrackingError, match="no previous champion"):
         registry.rollback(tracking, "moved")
-    registry.promote(tracking, first)
+    assert registry.promote(tracking, first, None)
     registry.set_challenger(tracking, second)
     assert aliases(tracking, "moved") == {"champion": 1, "challenger": 2}
     for _ in range(2):
-        registry.promote(tracking, second)
+        assert registry.promote(tracking, second, 1)
         assert aliases(tracking, "moved") == {"champion": 2, "previous": 1}
     assert registry.rollback(tracking, "moved") == first
     assert aliases(tracking, "moved") == {"champion": 1, "previous": 2}
 
 
-def test_the_verdict_stays_on_the_version(tracking: Tracking, stored: dict[str, tuple[str, str, Path]]) -> None:
-    version = register(tracking, stored["gru"], "judged", "f1")
-    registry.record_verdict(tracking, version, "HOLD", "too close to call", {"fixed": 3, "broken": 2})
-    registry.record_verdict(tracking, version, "PROMOTE", "fixes 9 images", {"fixed": 9, "broken": 0})
-    judged = registry.resolve_model_uri(tracking, version.uri)
-    assert judged.description == "A net.\n\n**Verdict:** PROMOTE: fixes 9 images"
-    assert judged.tags["rnnpipe.decision"] == "PROMOTE"
-    assert judged.tags["rnnpipe.reason"] == "fixes 9 images"
-    assert json.loads(judged.tags["rnnpipe.decision_details"]) == {"fixed": 9, "broken": 0}
-
-
 def test_references_name_versions(tracking: Tracking, stored: dict[str, tuple[str, str, Path]]) -> None:
     first = register(tracking, stored["gru"], "named", "f1")
     register(tracking, stored["basic"], "named", "f2")
-    registry.promote(tracking, first)
+    assert registry.promote(tracking, first, None)
     for text in ("named", "models:/named@champion", "models:/named/1", "named/1"):
         assert registry.resolve_model_uri(tracking, text) == first
     for text in ("named@previous", "named/3", "nobody", "it's"):
@@ -182,7 +171,7 @@ def test_the_registered_model_loads_with_mlflow_alone(
     tracking: Tracking, stored: dict[str, tuple[str, str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = register(tracking, stored["gru"], "served", "f1")
-    registry.promote(tracking, version)
+    assert registry.promote(tracking, version, None)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking.uri)
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     model = mlflow.pyfunc.load_model("models:/served@champion", model_config={"device": "cpu"})

@@ -1,11 +1,10 @@
 import math
-import multiprocessing
 import os
 import time
 from pathlib import Path
 
 import pytest
-from tracking_workers import start_and_hang
+from tracking_workers import start_and_hang, worker_context
 
 from rnnpipe.errors import TrackingError
 from rnnpipe.tracking import runs
@@ -82,8 +81,7 @@ def test_datasets_and_files_stand_in_the_run_once(tracking: Tracking, tmp_path: 
 
 
 def test_runs_of_dead_processes_are_closed_and_no_others(tracking: Tracking, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rnnpipe.tracking.runs"])
+    context = worker_context()
     workspace, answer = tracking.lock_path.parent, tmp_path / "answer"
     worker = context.Process(target=start_and_hang, args=(workspace, "dead", answer))
     worker.start()

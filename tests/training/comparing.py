@@ -13,16 +13,9 @@ def timeless(event: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in event.items() if name not in TIMES}
 
 
-def losses_by_step(events: list[Event]) -> list[tuple[int, str]]:
-    """Every update's number and loss, in the journal's order."""
-    # how many a line holds is a matter of time
-    reports = [event for event in events if event["event"] == "steps"]
-    return [(event["first_step"] + place, loss) for event in reports for place, loss in enumerate(event["losses"])]
-
-
 def story(events: list[Event]) -> list[dict[str, Any]]:
-    """The events without times and without the single updates."""
-    return [timeless(event) for event in events if event["event"] != "steps"]
+    """The events without times, and without those whose number is a matter of time and of kills."""
+    return [timeless(event) for event in events if event["event"] not in ("steps", "checkpoint", "resumed")]
 
 
 def unvalidated(data: TrainingData) -> TrainingData:

@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,13 @@ OPTIMIZERS = {
     "sgd": {"optimizer": "sgd", "weight_decay": 0.1},
     "sgd without momentum": {"optimizer": "sgd", "momentum": 0.0},
 }
-SETTINGS = {"best_accuracy": 1 / 3, "best_loss": 0.1 + 0.2, "wall_s": 1e-7, "journal_line": "é\n"}
+SETTINGS = {
+    "best_accuracy": 1 / 3,
+    "best_loss": 0.1 + 0.2,
+    "wall_s": 1e-7,
+    "epoch_losses": [math.pi, 5e-324, 1e300],
+    "journal_line": "é\n",
+}
 
 
 def make(options: dict[str, object], seed: int = 0) -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -39,8 +46,18 @@ def save(folder: Path, epochs: int) -> tuple[nn.Module, torch.optim.Optimizer]:
     network, optimizer = make(OPTIMIZERS["adam"])
     for epoch in range(1, epochs + 1):
         update(network, optimizer, 1)
-        save_checkpoint(folder, Progress(epoch), network, optimizer, copy.deepcopy(dict(network.state_dict())))
+        best = copy.deepcopy(dict(network.state_dict()))
+        save_checkpoint(folder, Progress(epoch, 10 * epoch), network, optimizer, best)
     return network, optimizer
+
+
+def stem(epoch: int, step: int | None = None) -> str:
+    """The name of a checkpoint that `save` made, or of one within an epoch."""
+    return f"step-{10 * epoch if step is None else step:010d}-epoch-{epoch:05d}"
+
+
+def both(*stems: str) -> list[str]:
+    return [f"{stem}.{kind}" for stem in stems for kind in ("json", "safetensors")]
 
 
 def names(folder: Path) -> list[str]:
@@ -62,9 +79,9 @@ def test_network_optimizer_and_progress_come_back_to_the_bit(open_journal, tmp_p
     save_checkpoint(tmp_path, progress, network, optimizer, best)
 
     other, its_optimizer = make(options, seed=1)
-    found = load_checkpoint(tmp_path, other, its_optimizer)
-    assert found is not None and found[0] == progress
-    assert_same(found[1], best)
+    found, its_best, passed_over = load_checkpoint(tmp_path, other, its_optimizer)
+    assert (found, passed_over) == (progress, [])
+    assert_same(its_best, best)
     update(network, optimizer)
     update(other, its_optimizer)
     assert_same(dict(network.state_dict()), dict(other.state_dict()))
@@ -75,28 +92,44 @@ def test_network_optimizer_and_progress_come_back_to_the_bit(open_journal, tmp_p
 
 
 def test_nothing_saved_is_nothing_found(tmp_path):
-    assert load_checkpoint(tmp_path, *make({})) is None
+    assert load_checkpoint(tmp_path, *make({})) == (Progress(), {}, [])
 
 
 def test_two_generations_are_kept_and_none_is_a_pickle(tmp_path):
     save(tmp_path, 12)
-    kept = ["epoch-00011.json", "epoch-00011.safetensors", "epoch-00012.json", "epoch-00012.safetensors"]
-    assert names(tmp_path) == kept
+    assert names(tmp_path) == both(stem(11), stem(12))
 
 
-def test_what_kills_left_is_removed(tmp_path):
-    save(tmp_path, 2)
-    place = tmp_path / CHECKPOINT_FOLDER
-    for name in (
-        "epoch-00001.safetensors",
-        ".epoch-00002.json.x.tmp",
-        "epoch-00009.json",
-        "epoch-00009.safetensors",
-    ):
-        place.joinpath(name).touch()
+def test_the_end_of_an_epoch_is_newer_than_its_last_update(tmp_path):
     network, optimizer = make({})
-    save_checkpoint(tmp_path, Progress(3), network, optimizer, {})
-    assert names(tmp_path) == [f"epoch-0000{n}.{kind}" for n in (2, 3) for kind in ("json", "safetensors")]
+    for progress in (Progress(8, 80), Progress(9, 95), Progress(9, 100), Progress(10, 100)):
+        save_checkpoint(tmp_path, progress, network, optimizer, {})
+        assert load_checkpoint(tmp_path, network, optimizer)[0] == progress
+    assert names(tmp_path) == both(stem(9, 100), stem(10, 100))
+
+
+def leave_what_kills_leave(folder: Path) -> None:
+    place = folder / CHECKPOINT_FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    for name in (f"{stem(1)}.safetensors", f".{stem(2)}.json.x.tmp", *both(stem(9)), f"{stem(3)}.safetensors"):
+        (place / name).touch()
+
+
+def test_what_kills_left_is_removed_by_the_next_checkpoint(tmp_path):
+    save(tmp_path, 2)
+    leave_what_kills_leave(tmp_path)
+    network, optimizer = make({})
+    save_checkpoint(tmp_path, Progress(3, 30), network, optimizer, {})
+    assert names(tmp_path) == both(stem(2), stem(3))
+
+
+@pytest.mark.parametrize("saved", [0, 1, 2])
+def test_what_kills_left_is_removed_by_a_resume(tmp_path, saved):
+    save(tmp_path, saved)
+    leave_what_kills_leave(tmp_path)
+    progress, _, passed_over = load_checkpoint(tmp_path, *make({}))
+    assert progress.epoch == saved and len(passed_over) == 1 and f"{stem(9)}.json can't be used" in passed_over[0]
+    assert names(tmp_path) == both(*(stem(epoch) for epoch in range(1, saved + 1)))
 
 
 def torn(content: bytes) -> bytes:
@@ -113,21 +146,32 @@ def flipped(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     "damage", [torn, flipped, lambda content: b"", lambda content: b"[]", lambda content: b"1"]
 )
-def test_a_damaged_generation_is_passed_over_for_the_one_before(tmp_path, kind, damage, caplog):
+def test_a_damaged_generation_is_passed_over_for_the_one_before(tmp_path, kind, damage):
     save(tmp_path, 2)
-    path = tmp_path / CHECKPOINT_FOLDER / f"epoch-00002.{kind}"
+    path = tmp_path / CHECKPOINT_FOLDER / f"{stem(2)}.{kind}"
     path.write_bytes(damage(path.read_bytes()))
     network, optimizer = make({}, seed=1)
-    found = load_checkpoint(tmp_path, network, optimizer)
-    assert found is not None and found[0].epoch == 1 and "epoch-00002.json can't be used" in caplog.text
-    assert_same(dict(network.state_dict()), found[1])
+    progress, best, passed_over = load_checkpoint(tmp_path, network, optimizer)
+    assert progress.epoch == 1 and len(passed_over) == 1 and f"{stem(2)}.json can't be used: " in passed_over[0]
+    assert_same(dict(network.state_dict()), best)
+
+
+def test_where_every_generation_is_damaged_nothing_is_changed_but_told(tmp_path):
+    save(tmp_path, 2)
+    for path in (tmp_path / CHECKPOINT_FOLDER).iterdir():
+        path.write_bytes(b"")
+    network, optimizer = make({}, seed=1)
+    before = copy.deepcopy(dict(network.state_dict()))
+    progress, best, passed_over = load_checkpoint(tmp_path, network, optimizer)
+    assert (progress, best, len(passed_over)) == (Progress(), {}, 2)
+    assert_same(dict(network.state_dict()), before)
+    assert not optimizer.state_dict()["state"]
 
 
 def test_json_without_its_tensors_is_passed_over(tmp_path):
     save(tmp_path, 2)
-    (tmp_path / CHECKPOINT_FOLDER / "epoch-00002.safetensors").unlink()
-    found = load_checkpoint(tmp_path, *make({}))
-    assert found is not None and found[0].epoch == 1
+    (tmp_path / CHECKPOINT_FOLDER / f"{stem(2)}.safetensors").unlink()
+    assert load_checkpoint(tmp_path, *make({}))[0].epoch == 1
 
 
 def test_a_checkpoint_whose_journal_is_lost_is_not_used(open_journal, tmp_path):
@@ -136,12 +180,13 @@ def test_a_checkpoint_whose_journal_is_lost_is_not_used(open_journal, tmp_path):
     network, optimizer = make({})
     save_checkpoint(tmp_path, Progress(1, mark=journal.sync()), network, optimizer, {})
     journal.append(event_line("steps"))
-    assert load_checkpoint(tmp_path, network, optimizer) is not None
+    assert load_checkpoint(tmp_path, network, optimizer)[0].epoch == 1
     open_journal(tmp_path)
-    assert load_checkpoint(tmp_path, network, optimizer) is None
+    progress, _, passed_over = load_checkpoint(tmp_path, network, optimizer)
+    assert progress == Progress() and "journal" in passed_over[0]
 
 
 def test_the_record_can_be_read(tmp_path):
     save(tmp_path, 1)
-    record = json.loads((tmp_path / CHECKPOINT_FOLDER / "epoch-00001.json").read_text(encoding="utf-8"))
+    record = json.loads((tmp_path / CHECKPOINT_FOLDER / f"{stem(1)}.json").read_text(encoding="utf-8"))
     assert record["progress"]["epoch"] == 1 and len(record["tensors_sha256"]) == 64

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from comparing import losses_by_step, unvalidated
+from comparing import unvalidated
 from torch import Tensor, nn
 
 from rnnpipe.errors import TrainingError
 from rnnpipe.evaluation.deploy import build_network
-from rnnpipe.training.journal import epochs_of
+from rnnpipe.training.journal import epochs_of, step_losses
 from rnnpipe.training.optimization import learning_rate_at
 from rnnpipe.training.setting import Setting
 
@@ -44,7 +44,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_rate(train, make_setting,
         TrainingError, match=rf"the loss became \w+ at step 8 \(epoch 2, learning rate {rate:.3g}\)"
     ):
         train(setting, data, spoiled(setting, value, calls=8, training=True))
-    assert [step for step, _ in losses_by_step(train.events)] == list(range(8))
+    assert [step for step, _ in step_losses(train.events)] == list(range(8))
 
 
 def test_a_learning_rate_far_too_high_stops_the_training(train, make_setting, data):

@@ -10,8 +10,10 @@ from rnnpipe.training.journal import (
     Mark,
     epochs_of,
     event_line,
+    final_events,
     holds,
     read_journal,
+    step_losses,
 )
 
 ACCENTS = "Grüße, 数字"
@@ -131,3 +133,28 @@ def test_not_a_number_is_never_written():
     with pytest.raises(ValueError, match="not JSON compliant"):
         event_line("epoch", train_loss=math.nan)
     assert json.loads(event_line("epoch", train_loss=1.5))["train_loss"] == 1.5
+
+
+def test_the_losses_come_by_the_number_of_their_update():
+    told = [(0, [0.5, 1 / 3]), (2, [0.1])]
+    steps = [
+        {"event": "steps", "first_step": first, "losses": [loss.hex() for loss in all_]} for first, all_ in told
+    ]
+    events = [{"event": "start"}, steps[0], {"event": "epoch"}, steps[1]]
+    assert step_losses(events) == [(0, 0.5), (1, 1 / 3), (2, 0.1)]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "final"),
+    [
+        ("", 0),
+        ("start steps", 0),
+        ("start steps checkpoint", 3),
+        ("start steps checkpoint steps steps", 3),
+        ("start steps checkpoint steps epoch resumed", 5),
+        ("start resumed steps epoch steps checkpoint steps epoch end", 9),
+    ],
+)
+def test_what_stands_before_a_checkpoint_an_epoch_or_the_end_is_final(kinds, final):
+    events = [{"event": kind} for kind in kinds.split()]
+    assert final_events(events) == events[:final]

@@ -5,7 +5,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from comparing import losses_by_step, unvalidated
+from comparing import unvalidated
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,7 +14,7 @@ from rnnpipe.errors import DeviceError
 from rnnpipe.evaluation.deploy import build_network, scale_pixels
 from rnnpipe.training import loop
 from rnnpipe.training.checkpoint import Tensors
-from rnnpipe.training.journal import epochs_of
+from rnnpipe.training.journal import epochs_of, step_losses
 from rnnpipe.training.loop import Fit
 from rnnpipe.training.optimization import learning_rate_at
 from rnnpipe.training.setting import Setting, TrainingData, epoch_order
@@ -33,7 +33,7 @@ def test_every_variant_learns_the_same_bytes_again(train, make_setting, data, na
     first, events = train(setting, data)
     torch.manual_seed(2)
     second, again = train(setting, data)
-    assert same(first.weights, second.weights) and losses_by_step(events) == losses_by_step(again)
+    assert same(first.weights, second.weights) and step_losses(events) == step_losses(again)
     reached = [event["train_loss"] for event in epochs_of(events)]
     assert len(reached) == 2 and reached[1] < reached[0]
 
@@ -44,7 +44,7 @@ def test_another_seed_gives_other_weights_and_losses(train, make_setting, data):
     first, events = train(make_setting(seed=1), data, network)
     network.load_state_dict(start)
     second, others = train(make_setting(seed=2), data, network)
-    assert not same(first.weights, second.weights) and losses_by_step(events) != losses_by_step(others)
+    assert not same(first.weights, second.weights) and step_losses(events) != step_losses(others)
 
 
 def plain_loop(setting: Setting, data: TrainingData) -> dict[str, Tensor]:
@@ -92,13 +92,13 @@ def test_the_journal_tells_every_update_once_and_every_epoch(train, make_setting
     _, slow = train(setting, data)
     monkeypatch.setattr(loop, "REPORT_EVERY_S", 1e9)  # a report an epoch
     _, fast = train(setting, data)
-    assert losses_by_step(slow) == losses_by_step(fast)
-    assert [step for step, _ in losses_by_step(slow)] == list(range(18))
+    assert step_losses(slow) == step_losses(fast)
+    assert [step for step, _ in step_losses(slow)] == list(range(18))
     assert [event["train_loss"] for event in epochs_of(slow)] == [event["train_loss"] for event in epochs_of(fast)]
     for event in epochs_of(fast):
         assert event["step"] == 6 * event["epoch"]
         assert event["learning_rate"] == learning_rate_at(event["step"] - 1, 18, setting.config)
-    first = [float.fromhex(loss) for step, loss in losses_by_step(fast) if step < 6]
+    first = [loss for step, loss in step_losses(fast) if step < 6]
     sizes = [16, 16, 16, 16, 16, 10]
     expected = sum(loss * size for loss, size in zip(first, sizes, strict=True)) / 90
     assert epochs_of(fast)[0]["train_loss"] == pytest.approx(expected)
@@ -174,7 +174,7 @@ def test_bf16_trains_on_float32_weights_with_a_float32_softmax(train, make_setti
     outcome, events = train(setting, data)
     _, exact = train(make_setting("lstm"), data)
     assert {value.dtype for value in outcome.weights.values()} == {torch.float32}
-    assert losses_by_step(events) != losses_by_step(exact)
+    assert step_losses(events) != step_losses(exact)
     assert epochs_of(events)[-1]["validation_loss"] == pytest.approx(
         epochs_of(exact)[-1]["validation_loss"], abs=0.1
     )
@@ -193,5 +193,5 @@ def test_an_update_reads_its_own_images_only(make_setting, tmp_path):
     before = psutil.Process().memory_info().rss
     chosen = torch.tensor([3, 1000])
     assert scale_pixels(data.train_x_NTI[chosen], spec).shape == (2, 1024, 1024)
-    Fit(build_network(spec, 0), data, replace(setting, spec=spec))._update(chosen, 0.1, 1)
+    Fit(build_network(spec, 0), data, replace(setting, spec=spec))._update(chosen, 1)
     assert psutil.Process().memory_info().rss - before < 256 * 2**20

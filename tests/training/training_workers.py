@@ -1,16 +1,16 @@
-"""Jobs for the launcher: trainings that are killed, watched, or told about devices that aren't there."""
+"""Jobs for the launcher: trainings that are killed, stopped, watched, or told about devices that aren't there."""
 
-import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from rnnpipe import faults
+from rnnpipe.files import read_json
 from rnnpipe.runtime import Device
 from rnnpipe.training import work
 from rnnpipe.training.job import train
@@ -18,44 +18,31 @@ from rnnpipe.training.journal import Journal
 from rnnpipe.training.loop import Fit
 
 
-class Instants:
-    """Counts the moments between two changes on the disk, and kills this process at one of them."""
-
-    def __init__(self, fatal: int | None) -> None:
-        self.passed, self.fatal = 0, fatal
-
-    def __call__(self) -> None:
-        if self.passed == self.fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
-        self.passed += 1
-
-
-def before_each(owner: type, name: str, instant: Instants) -> None:
-    original: Callable[..., Any] = getattr(owner, name)
-
-    def wrapped(*arguments: Any, **options: Any) -> Any:
-        instant()
-        return original(*arguments, **options)
-
-    setattr(owner, name, wrapped)
-
-
-def train_until_killed(folder: Path) -> None:
-    """Train and die at the instant FOLDER.fatal says (null: none); FOLDER.passed gets their number."""
-    instant = Instants(json.loads(Path(f"{folder}.fatal").read_text()))
-    before_each(Path, "replace", instant)
-    before_each(Path, "unlink", instant)
+def train_with_faults(folder: Path) -> None:
+    """Train with the faults that FOLDER.faults says; a line of the journal comes in two pieces, to be torn."""
+    os.environ.update(read_json(Path(f"{folder}.faults")))
     append = Journal.append
 
-    def torn_append(journal: Journal, line: str) -> None:
-        instant()
+    def append_in_pieces(journal: Journal, line: str) -> None:
         append(journal, line[: len(line) // 2])
-        instant()
         append(journal, line[len(line) // 2 :])
 
-    Journal.append = torn_append  # type: ignore[method-assign]
+    Journal.append = append_in_pieces  # type: ignore[method-assign]
+    faults.arm()
     train(folder)
-    Path(f"{folder}.passed").write_text(json.dumps(instant.passed))
+
+
+def train_until_terminated(folder: Path) -> None:
+    """Train, and be sent SIGTERM in the middle of the update that FOLDER.update says (from 0)."""
+    update, fatal = Fit._update, read_json(Path(f"{folder}.update"))
+
+    def update_and_be_told(fitting: Fit, *arguments: Any) -> Any:
+        if fitting.progress.step == fatal:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return update(fitting, *arguments)
+
+    Fit._update = update_and_be_told  # type: ignore[method-assign]
+    train(folder)
 
 
 def train_and_tell_modules(folder: Path) -> None:

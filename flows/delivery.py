@@ -1,0 +1,72 @@
+"""What MLflow is to be told, kept on the disk until it has been told: the spool.
+
+An outcome lies there from the moment when everything is trained and measured until MLflow holds all of it, the
+version and the verdict included. Telling MLflow twice changes nothing, so whoever comes next goes on.
+"""
+
+import logging
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from flows.judging import Judgement, judge_and_promote
+from flows.session import Session
+from flows.stages import Outcome, record_all
+from rnnpipe.errors import RnnpipeError, TrackingError
+from rnnpipe.files import digest_of, read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+
+def spool_folder(workspace: Path) -> Path:
+    """Return the folder of the outcomes that MLflow doesn't hold completely yet."""
+    return workspace / "spool"
+
+
+def spooled(workspace: Path) -> list[Path]:
+    """Return the outcomes that MLflow doesn't hold completely yet, oldest first."""
+    return sorted(spool_folder(workspace).glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def deliver(session: Session, outcome: Outcome) -> Judgement | None:
+    """Make MLflow hold an outcome, after those that wait since earlier; return the judgement on its best model.
+
+    Where MLflow can't be reached it stays in the spool, and `session.tracking_problem` says so.
+    """
+    path = spool_folder(session.workspace) / f"{_name(outcome)}.json"
+    write_json(path, outcome.model_dump(mode="json"))
+    try:
+        session.tracking(outcome.config)
+        deliver_waiting(session, [other for other in spooled(session.workspace) if other != path])
+        return _deliver(session, outcome, path)
+    except TrackingError as error:
+        session.tracking_problem = str(error)
+        return None
+
+
+def deliver_waiting(session: Session, paths: list[Path]) -> int:
+    """Make MLflow hold the outcomes in these files of the spool; return how many it does. The others stay."""
+    delivered = 0
+    for path in paths:
+        try:
+            _deliver(session, Outcome.model_validate(read_json(path)), path)
+        except FileNotFoundError as error:  # another process was quicker, or the store was emptied
+            if path.exists():
+                logger.warning("%s can't be sent to MLflow any more: %s; remove it", path, error)
+                continue
+        except (RnnpipeError, ValidationError, ValueError) as error:
+            logger.warning("%s isn't sent to MLflow: %s", path, error)
+            continue
+        delivered += 1
+    return delivered
+
+
+def _deliver(session: Session, outcome: Outcome, path: Path) -> Judgement | None:
+    judgement = judge_and_promote(session, outcome, record_all(session, outcome))
+    path.unlink(missing_ok=True)
+    return judgement
+
+
+def _name(outcome: Outcome) -> str:
+    """Return the digest of an outcome; the same one from another run is the same."""
+    return digest_of(outcome.model_dump(mode="json", exclude={"tags"}))

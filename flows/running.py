@@ -1,0 +1,92 @@
+"""How tasks are run: by Prefect, which shows them; where that can't be reached, by threads of this process."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from prefect import Task
+from prefect.futures import PrefectFuture
+
+MAX_THREADS = 16  # waiting for a training costs nothing, and device locks decide how many run
+
+
+class Pending(Protocol):
+    """A task that was submitted."""
+
+    def result(self) -> Any:
+        """Wait for the task's end and return its result; raise what it raised."""
+
+    def error(self) -> BaseException | None:
+        """Wait for the task's end and return what it raised."""
+
+
+class Runner(Protocol):
+    """Runs tasks beside each other."""
+
+    def submit(self, task: Task[..., Any], arguments: dict[str, Any]) -> Pending:
+        """Run a task with these arguments."""
+
+    def close(self) -> None:
+        """Wait for the tasks under way; start none of the others."""
+
+
+@dataclass(frozen=True)
+class InPrefect:
+    """A task run of Prefect."""
+
+    future: PrefectFuture[Any]
+
+    def result(self) -> Any:
+        """Wait for the task run's end and return its result; raise what it raised."""
+        return self.future.result()
+
+    def error(self) -> BaseException | None:
+        """Wait for the task run's end and return what it raised."""
+        outcome = self.future.result(raise_on_failure=False)
+        return outcome if isinstance(outcome, BaseException) else None
+
+
+class PrefectRunner:
+    """Has Prefect run the tasks, and remembers them in `submitted`: their states have to reach the server."""
+
+    def submit(self, task: Task[..., Any], arguments: dict[str, Any]) -> InPrefect:
+        """Run a task as part of the flow run."""
+        future: PrefectFuture[Any] = task.submit(**arguments)
+        submitted.append(str(future.task_run_id))
+        return InPrefect(future)
+
+    def close(self) -> None:
+        """Do nothing: the flow run waits for its tasks."""
+
+
+@dataclass(frozen=True)
+class InThread:
+    """A call in a thread of this process."""
+
+    future: Future[Any]
+
+    def result(self) -> Any:
+        """Wait for the call's end and return its result; raise what it raised."""
+        return self.future.result()
+
+    def error(self) -> BaseException | None:
+        """Wait for the call's end and return what it raised."""
+        return self.future.exception()
+
+
+class DirectRunner:
+    """Calls the tasks' functions in threads; the store alone says what is skipped."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(MAX_THREADS, "rnnpipe-task")
+
+    def submit(self, task: Task[..., Any], arguments: dict[str, Any]) -> InThread:
+        """Call a task's function."""
+        return InThread(self._threads.submit(task.fn, **arguments))
+
+    def close(self) -> None:
+        """Wait for the calls under way; make none of the others."""
+        self._threads.shutdown(cancel_futures=True)
+
+
+submitted: list[str] = []  # the ids of the task runs that this process had Prefect run

@@ -1,0 +1,66 @@
+"""OS locks that say who holds them: a text beside the lock, for whoever has to wait."""
+
+import contextlib
+import logging
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from rnnpipe import faults
+from rnnpipe.credentials import mask_credentials
+
+GRACE_S = 0.5  # a wait that nobody need hear of; and until then a holder has said who it is
+
+logger = logging.getLogger(__name__)
+
+
+def this_command() -> str:
+    """Return the command of this process, as it was typed, without passwords."""
+    program, *arguments = sys.argv
+    name = "rnnpipe" if Path(program).name == "__main__.py" else Path(program).name
+    return f"`{mask_credentials(shlex.join([name, *arguments]))}`"
+
+
+def note_holder(lock_file: Path, what: str) -> None:
+    """Say beside a lock that this process holds it, for `what`, on which host and since when."""
+    path = _holder_file(lock_file)
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    text = f"{what} (process {os.getpid()} on {platform.node()}, since {since})"
+    with faults.around("write", path.name):  # in place, as a torn text does no harm
+        path.write_text(text, encoding="utf-8")
+
+
+def holder_of(lock_file: Path) -> str:
+    """Return who holds a lock, in words."""
+    try:
+        return _holder_file(lock_file).read_text(encoding="utf-8") or "another process"
+    except (OSError, UnicodeDecodeError):
+        return "another process"
+
+
+@contextlib.contextmanager
+def hold(lock: FileLock, what: str) -> Iterator[None]:
+    """Hold a lock for the length of the block; if another process does, say once who, and wait for its end."""
+    path = Path(lock.lock_file)
+    try:
+        held = lock.acquire(timeout=GRACE_S)
+    except Timeout:
+        logger.warning("%s is at work on %s; this run waits and uses the result", holder_of(path), what)
+        held = lock.acquire()
+    with held:
+        note_holder(path, this_command())
+        try:
+            yield
+        finally:
+            with faults.around("remove", _holder_file(path).name):
+                _holder_file(path).unlink(missing_ok=True)
+
+
+def _holder_file(lock_file: Path) -> Path:
+    return lock_file.with_suffix(".holder")

@@ -1,0 +1,57 @@
+"""What a training ran with, kept beside its journal: it decides whether another machine can make the same bits."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Self
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from rnnpipe.files import read_json, write_json
+from rnnpipe.provenance import code_revision, installed_packages
+
+ENVIRONMENT_FILE = "log/environment.json"
+
+
+class Environment(BaseModel):
+    """Libraries, CPU and code; `torch` names the build, `cores` are those this process may use."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    python: str
+    platform: str
+    torch: str
+    numpy: str
+    safetensors: str
+    cpu_capability: str
+    cores: int
+    revision: str
+    packages: tuple[str, ...]
+
+    @classmethod
+    def of_this_process(cls) -> Self:
+        """Return what this process runs with."""
+        return cls(
+            python=platform.python_version(),
+            platform=f"{platform.system()} {platform.machine()}",
+            torch=f"{torch.__version__} {torch.version.git_version or ''}".strip(),
+            numpy=version("numpy"),
+            safetensors=version("safetensors"),
+            cpu_capability=torch.backends.cpu.get_cpu_capability(),
+            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            revision=code_revision(),
+            packages=installed_packages(),
+        )
+
+    @classmethod
+    def of_training(cls, folder: Path) -> Self:
+        """Return what a training's folder says that it ran with."""
+        return cls.model_validate(read_json(folder / ENVIRONMENT_FILE))
+
+
+def keep_environment(folder: Path) -> None:
+    """Write into a training's folder what it runs with; one that goes on after a kill keeps what stands there."""
+    if not (folder / ENVIRONMENT_FILE).exists():
+        write_json(folder / ENVIRONMENT_FILE, Environment.of_this_process().model_dump(mode="json"))

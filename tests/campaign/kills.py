@@ -1,0 +1,168 @@
+"""Kills: at every named point, and at random instants; each run ends as the undisturbed one did.
+
+As a program it does what the command line says and writes its findings as JSON; the tests start it so, because its
+forks want a process without threads.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from reporting import Finding
+from small_job import TRAINABLE, UNEXPECTED, Trial, config_of, kill, preload, wait_for
+from state import write_state
+
+MAX_TRIES = 12
+WHOM = ("main", "all", "child")
+PROMISE = "same weights, losses, predictions; one MLflow run equal to the journal; one version; nothing left"
+EXPECTED_CODES = (4, 5)  # a training or a delivery that was killed is told so
+
+
+class Undisturbed:
+    """The outcome of a small job that nobody disturbs, by variant, and how long it takes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.known = folder, dict[str, tuple[dict[str, Any], float]]()
+
+    def of(self, variant: str) -> tuple[dict[str, Any], float]:
+        if variant not in self.known:
+            trial = Trial(self.folder / f"undisturbed-{variant}", config_of(variant))
+            started = time.monotonic()
+            code = trial.run(log=self.folder / f"points-{variant}.txt")
+            duration_s = time.monotonic() - started
+            state = state_of(trial)
+            assert not code and not state["problems"], (code, state["problems"], output_of(trial))
+            self.known[variant] = state["outcome"], duration_s
+        return self.known[variant]
+
+    def points(self, variant: str) -> list[str]:
+        """Return every fault point that the job reaches, in the order of first reach."""
+        self.of(variant)
+        lines = (self.folder / f"points-{variant}.txt").read_text(encoding="utf-8").splitlines()
+        return list(dict.fromkeys(lines))
+
+
+def state_of(trial: Trial) -> dict[str, Any]:
+    """Return outcome and problems of a trial's workspace, looked at by a process of its own."""
+    path = trial.folder / "state.json"
+    code = wait_for(trial.start(lambda: write_state(path, trial.home, trial.config), {}))
+    if code:
+        return {"outcome": None, "problems": [f"its state can't be read: exit code {code}"]}
+    state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return state
+
+
+def output_of(trial: Trial) -> str:
+    return (trial.folder / "output.txt").read_text(encoding="utf-8")[-3000:]
+
+
+def finish(trial: Trial, expected: dict[str, Any]) -> list[str]:
+    """Run the job until it comes to its end; return what is wrong then."""
+    for _ in range(MAX_TRIES):
+        code = trial.run()
+        if code not in EXPECTED_CODES:
+            break
+    if code:
+        return [f"exit code {code}: {output_of(trial)}"]
+    state = state_of(trial)
+    if state["outcome"] != json.loads(json.dumps(expected)):
+        state["problems"].append(f"the outcome differs: {difference(expected, state['outcome'])}")
+    return state["problems"]
+
+
+def difference(expected: dict[str, Any], found: dict[str, Any] | None) -> str:
+    return ", ".join(name for name in expected if not found or expected[name] != found[name])
+
+
+def walk(undisturbed: Undisturbed, variant: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Kill at every point that there is, one after the other in one workspace as far as it goes; yield each."""
+    expected, _ = undisturbed.of(variant)
+    waiting = undisturbed.points(variant)
+    number = 0
+    while waiting:
+        number += 1
+        trial, missed = Trial(folder / f"walk-{number}", config_of(variant)), []
+        for point in waiting:
+            code = trial.run(fault=f"{point}:1")
+            if not code:  # the work that passes there was done already: it needs a workspace of its own
+                missed.append(point)
+            elif code > 0 and code not in EXPECTED_CODES:
+                yield point, [f"exit code {code}: {output_of(trial)}"]
+            else:
+                yield point, []
+        if missed == waiting:
+            yield from ((point, ["it was never reached"]) for point in missed)
+            return
+        if problems := finish(trial, expected):
+            yield f"walk {number}", problems
+        waiting = missed
+        shutil.rmtree(trial.folder)
+
+
+def kill_at_random(undisturbed: Undisturbed, seed: int, folder: Path) -> tuple[int, list[str]]:
+    """Kill one run 1 to 5 times; return how many kills met it, and what is wrong in the end."""
+    chance = random.Random(seed)
+    variant = TRAINABLE[seed % len(TRAINABLE)]
+    expected, duration_s = undisturbed.of(variant)
+    trial, kills = Trial(folder / f"kill-{seed}", config_of(variant)), 0
+    for _ in range(chance.randint(1, 5)):
+        pid = trial.begin()
+        time.sleep(chance.uniform(0, duration_s))
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            if status and os.waitstatus_to_exitcode(status) not in EXPECTED_CODES:
+                return kills, [f"seed {seed}: exit status {status}: {output_of(trial)}"]
+            continue
+        kill(pid, chance.choice(WHOM), chance.choice)
+        kills += 1
+        if wait_for(pid) == UNEXPECTED:
+            return kills, [f"seed {seed}: after a kill: {output_of(trial)}"]
+    problems = [f"seed {seed} ({variant}): {problem}" for problem in finish(trial, expected)]
+    if not problems:
+        shutil.rmtree(trial.folder)
+    return kills, problems
+
+
+def main() -> None:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("report", type=Path)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--walk", default="")
+    options = parser.parse_args()
+    preload()
+    undisturbed = Undisturbed(options.folder)
+    findings = []
+    if options.walk:
+        reached = list(walk(undisturbed, options.walk, options.folder))
+        failed = tuple(f"{point}: {problem}" for point, problems in reached for problem in problems)
+        findings.append(Finding("kill at a named point", PROMISE, len(reached), len(failed), failed))
+    if options.kills:
+        findings.append(random_kills(undisturbed, options.kills, options.first_seed, options.folder))
+    options.report.write_text(json.dumps([asdict(each) for each in findings]), encoding="utf-8")
+
+
+def random_kills(undisturbed: Undisturbed, wanted: int, seed: int, folder: Path) -> Finding:
+    kills, failed = 0, []
+    tell: Callable[..., None] = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+    while kills < wanted:
+        done, problems = kill_at_random(undisturbed, seed, folder)
+        kills, seed = kills + done, seed + 1
+        failed += problems
+        if problems:
+            tell(f"{kills} kills: {problems}")
+    return Finding("SIGKILL at random, 1 to 5 times a run", PROMISE, kills, len(failed), tuple(failed))
+
+
+if __name__ == "__main__":
+    main()

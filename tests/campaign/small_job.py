@@ -1,0 +1,209 @@
+"""The job that the campaign disturbs: the whole pipeline on few images, in a fork of this process, in seconds.
+
+What this process has imported is imported once for thousands of runs. Two things are cheaper than they are for
+users, neither of which writes anything: the fork server is a fork, not a fresh interpreter, and the stored model
+is read back in the same process. Prefect's address leads nowhere, so that the run does without.
+"""
+
+import importlib
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from rnnpipe import faults
+from rnnpipe.catalogue import VARIANTS
+from rnnpipe.cli.interrupts import raise_on_sigterm
+from rnnpipe.config import PipelineConfig
+from rnnpipe.errors import RnnpipeError
+from rnnpipe.processes import launcher
+from rnnpipe.processes.forkserver import serve
+
+PRELOADED = (
+    "flows.pipeline", "flows.run", "flows.doctor", "rnnpipe.training.work", "rnnpipe.evaluation.job",
+    "rnnpipe.data.embedded", "rnnpipe.data.pictures", "rnnpipe.tracking.export", "sklearn.datasets",
+    "sklearn.metrics", "mlflow.pytorch", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store",
+    "torch.export", "torch._dynamo",
+)  # fmt: skip
+NOWHERE = "http://127.0.0.1:9/api"
+LONGEST_S = 120.0
+UNEXPECTED = 99
+
+
+def config_of(variant: str, **sections: Any) -> PipelineConfig:
+    """Return the small job that trains one variant."""
+    sizes = {} if variant == "single-neuron" else {"hidden_size": 6, "num_layers": 1}
+    values = {
+        "name": "small",
+        "data": {"name": "digits", "limit": 400},
+        "variants": [{"name": variant, **sizes}],
+        "training": {"epochs": 3, "batch_size": 16, "learning_rate": 0.01, "preflight": False},
+        "execution": {"device": "cpu", "checkpoint_every_s": 0.02},
+        "evaluation": {"latency_repeats": 10},
+    }
+    return PipelineConfig.model_validate({**values, **sections})
+
+
+class ForkedServer:
+    """The fork server as a fork of this process, with the face of subprocess.Popen."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        requests, self_in = os.pipe()
+        self_out, answers = os.pipe()
+        self.pid, self.returncode = os.fork(), None
+        if self.pid == 0:
+            os.close(self_in), os.close(self_out)
+            os.dup2(requests, 0), os.dup2(answers, 1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            serve()
+            os._exit(0)
+        os.close(requests), os.close(answers)
+        self.stdin, self.stdout = os.fdopen(self_in, "w"), os.fdopen(self_out)
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            ended, status = os.waitpid(self.pid, os.WNOHANG)
+            self.returncode = os.waitstatus_to_exitcode(status) if ended else None
+        return self.returncode
+
+    def wait(self, timeout: float = LONGEST_S) -> int:
+        deadline = time.monotonic() + timeout
+        while self.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self.returncode or 0
+
+
+class Silent:
+    """A progress display that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def stage(self, name: str, sentence: str) -> None:
+        print(name, sentence, flush=True)
+
+    def training(self, label: str, event: dict[str, Any]) -> None:
+        if event["event"] not in ("steps", "checkpoint"):
+            print(label, event, flush=True)
+
+
+def preload() -> None:
+    """Import what a run needs, so that forks find it imported."""
+    os.environ.update(PREFECT_API_URL=NOWHERE, OPENBLAS_NUM_THREADS="1", MLFLOW_DISABLE_TELEMETRY="true")
+    for module in PRELOADED:
+        importlib.import_module(module)
+
+
+@dataclass
+class Trial:
+    """A workspace in which the small job is run again and again until it comes to its end."""
+
+    folder: Path
+    config: PipelineConfig
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    def start(self, work: Callable[[], int], environment: dict[str, str]) -> int:
+        """Fork a process that does `work` in this workspace, in a process group of its own; return its number."""
+        (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
+        pid = os.fork()
+        if pid:
+            return pid
+        code = UNEXPECTED
+        try:
+            os.setpgid(0, 0)
+            _redirect(self.folder / "output.txt")
+            tempfile.tempdir = str(self.folder / "tmp")
+            os.environ.update(
+                {**self.environment, **environment}, RNNPIPE_HOME=str(self.home),
+                RNNPIPE_LOCKS=str(self.folder / "locks"), PREFECT_HOME=str(self.home / "prefect"),
+            )  # fmt: skip
+            faults.arm()
+            raise_on_sigterm()
+            code = work()
+        except RnnpipeError as error:
+            print(f"error: {error}", flush=True)
+            code = error.exit_code
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush(), sys.stderr.flush()
+            os._exit(code)
+
+    def run(self, fault: str = "", log: Path | None = None) -> int:
+        """Run the job once; return its exit code, negative where a signal ended it."""
+        return wait_for(self.begin(fault, log))
+
+    def begin(self, fault: str = "", log: Path | None = None) -> int:
+        """Start the job; return its process' number."""
+        asked = {faults.FAULT: fault, faults.FAULT_LOG: str(log or "")}
+        return self.start(self._run_job, {name: value for name, value in asked.items() if value})
+
+    def _run_job(self) -> int:
+        from flows.run import run_flow
+        from rnnpipe.tracking import export
+
+        servers = [ForkedServer()]  # while this process has one thread
+        launcher.subprocess = type("Forking", (), {  # type: ignore[assignment]
+            "Popen": lambda *a, **k: servers.pop() if servers else ForkedServer(), "PIPE": -1,
+        })  # fmt: skip
+        export._read_back = read_back_here
+        parameters = {name: getattr(self.config, name) for name in PipelineConfig.model_fields}
+        summary = run_flow("flows.pipeline:pipeline", Silent(), **parameters)
+        return 4 if summary.failures else 5 if summary.tracking_problem else 0
+
+
+def read_back_here(tracking_uri: str, model: str, folder: Path) -> None:
+    """Do what the clean process of the round trip does, in this one."""
+    import mlflow.pyfunc
+    import numpy as np
+
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    loaded = mlflow.pyfunc.load_model(model)
+    for path in folder.glob("images-*.npy"):
+        batch = path.stem.partition("-")[2]
+        probabilities = loaded.predict(np.load(path, allow_pickle=False))
+        np.save(folder / f"probabilities-{batch}.npy", probabilities, allow_pickle=False)
+
+
+def wait_for(pid: int) -> int:
+    """Wait for a process of the campaign; one that hangs is killed and counts as unexpected."""
+    deadline = time.monotonic() + LONGEST_S
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    kill(pid, "all")
+    os.waitpid(pid, 0)
+    return UNEXPECTED
+
+
+def kill(pid: int, whom: str, choice: Callable[[list[int]], int] = max) -> None:
+    """Kill the run's main process, all of its processes at once as a power cut does, or one of its children."""
+    children = [each.pid for each in psutil.Process(pid).children(recursive=True)]
+    if whom == "all":
+        os.killpg(pid, signal.SIGKILL)
+    else:
+        os.kill(choice(children) if whom == "child" and children else pid, signal.SIGKILL)
+
+
+def _redirect(path: Path) -> None:
+    output = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+
+
+TRAINABLE = tuple(VARIANTS)

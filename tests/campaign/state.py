@@ -1,0 +1,94 @@
+"""What a finished workspace holds, in a form that can be compared; and what is wrong with it, in words."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rnnpipe.config import PipelineConfig
+from rnnpipe.evaluation.evaluate import PREDICTIONS_FILE
+from rnnpipe.files import sha256_file
+from rnnpipe.store import MANIFEST
+from rnnpipe.training.journal import read_journal, step_losses
+
+TIMES = {"time_ms", "wall_s", "samples_per_s"}
+MODEL = "digits-rows"
+
+
+def outcome_of(home: Path) -> dict[str, Any]:
+    """Return what doesn't depend on time: weights, losses, epochs and predictions, by the stage's key."""
+    trainings = [path.parent for path in home.glob(f"store/trainings/*/{MANIFEST}")]
+    evaluations = [path.parent for path in home.glob(f"store/evaluations/*/{MANIFEST}")]
+    return {
+        "weights": {folder.name: sha256_file(folder / "weights.safetensors") for folder in trainings},
+        "losses": {folder.name: step_losses(read_journal(folder)) for folder in trainings},
+        "epochs": {folder.name: _epochs(folder) for folder in trainings},
+        "predictions": {folder.name: sha256_file(folder / PREDICTIONS_FILE) for folder in evaluations},
+    }
+
+
+def _epochs(folder: Path) -> list[dict[str, Any]]:
+    events = [event for event in read_journal(folder) if event["event"] == "epoch"]
+    return [{name: value for name, value in event.items() if name not in TIMES} for event in events]
+
+
+def problems_of(home: Path, config: PipelineConfig) -> list[str]:
+    """Return what is wrong with a finished workspace: MLflow, registry, spool, temporary files."""
+    from rnnpipe.tracking import registry
+    from rnnpipe.tracking.addresses import resolve_uri
+    from rnnpipe.tracking.client import open_tracking
+    from rnnpipe.tracking.promotion import fetch_model
+
+    tracking = open_tracking(resolve_uri(config.tracking.uri, home), config.experiment, home)
+    runs = tracking.client.search_runs([tracking.experiment_id], max_results=100)
+    trainings = [path.parent for path in home.glob(f"store/trainings/*/{MANIFEST}")]
+    problems = []
+    if [run.info.status for run in runs] != ["FINISHED"]:
+        problems.append(f"MLflow has the runs {[run.info.status for run in runs]}")
+    for run, folder in zip(runs, trainings, strict=False):
+        problems += _compare_with_journal(tracking, run.info.run_id, folder)
+    versions = tracking.client.search_model_versions(f"name = '{config.model_name}'")
+    if len(versions) != 1:
+        problems.append(f"{len(versions)} versions are registered")
+    models = tracking.client.search_logged_models([tracking.experiment_id])
+    if len(models) != 1:
+        problems.append(f"{len(models)} logged models")
+    champion = registry.champion(tracking, config.model_name)
+    if champion is None:
+        problems.append("there is no champion")
+    else:
+        fetch_model(tracking, champion, home / "fetched")  # raises where the files don't verify
+    problems += [f"spooled: {path.name}" for path in home.glob("spool/*.json")]
+    return problems + [f"temporary: {path}" for path in home.parent.rglob(".*.tmp")]
+
+
+def _compare_with_journal(tracking: Any, run_id: str, folder: Path) -> list[str]:
+    """Say where MLflow's histories and the journal differ: a gap, a duplicate, another value, another time."""
+    from rnnpipe.tracking.recording import journal_points
+
+    told: dict[str, list[tuple[int, float, int]]] = {}
+    for point in journal_points(read_journal(folder)):
+        told.setdefault(point.name, []).append((point.step, point.value, point.time_ms))
+    problems = []
+    for name, points in told.items():
+        found = tracking.client.get_metric_history(run_id, name)
+        held = sorted((each.step, each.value, each.timestamp) for each in found)
+        if [point[0] for point in held] != [point[0] for point in points]:
+            problems.append(f"{name}: MLflow has {len(held)} points, the journal {len(points)}")
+        elif held != points and "samples_per_s" not in name:
+            first = next(pair for pair in zip(held, points, strict=True) if pair[0] != pair[1])
+            problems.append(f"{name}: MLflow has {first[0]}, the journal {first[1]}")
+    return problems
+
+
+def write_state(path: Path, home: Path, config: PipelineConfig) -> int:
+    """Write outcome and problems of a workspace as JSON; for a forked process."""
+    from flows import health
+    from flows.doctor import examine
+
+    health._check_import = lambda: None  # seconds, and the same for every workspace
+    del os.environ["PREFECT_API_URL"]
+    state = {"outcome": outcome_of(home), "problems": problems_of(home, config)}
+    state["problems"] += [f"doctor: {each.line}" for each in examine(home) if not each.is_well]
+    path.write_text(json.dumps(state), encoding="utf-8")
+    return 0

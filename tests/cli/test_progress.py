@@ -1,0 +1,46 @@
+"""What the terminal tells of a training that goes on where another process was."""
+
+import logging
+
+import pytest
+from rich.console import Console
+
+from flows.progress import LogProgress
+from rnnpipe.cli.progress import LiveProgress, PlainProgress
+
+START = {"event": "start", "epochs": 3, "updates_per_epoch": 100}
+NOTE = "checkpoint step-0000000150-epoch-00001.json can't be used: it is not what was written"
+PASSED_OVER = {"event": "resumed", "epoch": 1, "step": 1100, "note": NOTE}
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (PASSED_OVER, f"goes on after step 1,100, 1 epochs finished ({NOTE})"),
+        ({**PASSED_OVER, "note": ""}, "goes on after step 1,100, 1 epochs finished"),
+        ({**PASSED_OVER, "step": 0, "epoch": 0}, f"starts over ({NOTE})"),
+    ],
+)
+def test_where_a_training_goes_on_is_told_everywhere(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, event: dict[str, object], line: str
+) -> None:
+    with caplog.at_level(logging.INFO, "rnnpipe.progress"):
+        LogProgress().training("gru s0", event)
+    PlainProgress().training("gru s0", event)
+    assert caplog.messages == [f"gru s0: {line}"] and capsys.readouterr().out == f"gru s0  {line}\n"
+    console = Console(width=200)
+    LiveProgress(["gru s0"], console).training("gru s0", event)
+    assert line in capsys.readouterr().out
+
+
+def test_the_time_left_is_reckoned_from_what_this_process_did(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(width=200)
+    progress = LiveProgress(["gru s0"], console)
+    for event in (START, {**PASSED_OVER, "step": 150}):
+        progress.training("gru s0", event)
+    console.print(progress)
+    shown = capsys.readouterr().out
+    assert "1.5 / 3" in shown and " s\n" not in shown.splitlines()[-1]
+    progress.training("gru s0", {"event": "steps", "first_step": 150, "losses": ["0x1p-1"], "samples_per_s": 9.0})
+    console.print(progress)
+    assert "0.5000" in capsys.readouterr().out
