@@ -25,6 +25,9 @@ check: $(INSTALLED) ## Lint, format, types, layers, configs
 bench: $(INSTALLED) ## Measure training speed against the plain tutorial loop
 	$(BIN)/python -m benchmarks.training
 
+faults: $(INSTALLED) ## Break it on purpose and compare (LONG=1: as often as docs/RELIABILITY.md says, hours)
+	$(BIN)/python tests/campaign/campaign.py run $(if $(LONG),--long)
+
 ui: $(INSTALLED) ## Open the MLflow and Prefect pages on this machine
 	$(BIN)/rnnpipe ui
 
@@ -38,4 +41,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(INSTALLED)
 
-.PHONY: help run test check bench ui clean
+.PHONY: help run test check bench faults ui clean

@@ -41,9 +41,7 @@ def line_of(event: Event) -> str:
 def resumed_line(event: Event) -> str:
     """Return a resumed event in words."""
     note = f" ({event['note']})" if event["note"] else ""
-    if not event["step"]:
-        return f"starts over{note}"
-    return f"goes on after step {event['step']:,}, {event['epoch']} epochs finished{note}"
+    return f"goes on after step {event['step']:,}{note}" if event["step"] else f"starts over{note}"
 
 
 def _epoch_line(event: Event) -> str:

@@ -28,6 +28,7 @@ DEFAULTS = {  # before the import, and only where the user has set nothing
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # it would repeat requests of every kind, also what was carried out
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",  # seconds; with the attempts below a silent server costs half a minute
 }

@@ -179,8 +179,9 @@ def record_run(tracking: Tracking, spec: RunSpec, *, training: Entry, evaluation
     update_points(tracking, run_id, evaluation_points(evaluation))
     curves = learning_curves({spec.name: epochs_of(events)})
     _log_files(tracking, run_id, curves, training=training.path, evaluation=evaluation.path)
-    set_tags(tracking, run_id, {**conditions(training.ref), RECORDED_TAG: evaluation.ref.key})
     finish_run(tracking, run_id, "FINISHED", ended_at_ms)
+    # the last step: whoever finds this tag takes the run for whole
+    set_tags(tracking, run_id, {**conditions(training.ref), RECORDED_TAG: evaluation.ref.key})
     return run_id
 
 

@@ -42,7 +42,7 @@ def training_recipe(sequences: StageRef, config: PipelineConfig, variant: Varian
 
 def prepare(folder: Path, sequences_folder: Path, *, config: PipelineConfig, variant: int, seed: int) -> None:
     """Write the job that `train` reads, and what it runs with; `variant` is its place in the config."""
-    from rnnpipe.training.environment import keep_environment  # imports torch, which a recipe needs not
+    from rnnpipe.training.environment import keep_environment  # brings torch, which recipes do without
 
     keep_environment(folder)
     job = {"sequences": str(sequences_folder), "config": config.as_json(), "variant": variant, "seed": seed}

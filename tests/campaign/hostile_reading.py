@@ -1,6 +1,6 @@
 """Reads hostile files, each in a fork of its own that is measured: lines of JSON in, lines of JSON out.
 
-{"name": ..., "reader": ..., "folder": ...}  ->  {"name": ..., "outcome": ..., "seconds": ..., "mebibytes": ...}
+{"name": …, "reader": …, "folder": …}  ->  {"name": …, "outcome": …, "seconds": …, "mebibytes": …}
 """
 
 import contextlib

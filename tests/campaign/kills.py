@@ -1,23 +1,17 @@
-"""Kills: at every named point, and at random instants; each run ends as the undisturbed one did.
+"""Kills: at every named point, and at random instants; each run ends as the undisturbed one did."""
 
-As a program it does what the command line says and writes its findings as JSON; the tests start it so, because its
-forks want a process without threads.
-"""
-
-import argparse
 import json
 import os
 import random
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reporting import Finding
-from small_job import TRAINABLE, UNEXPECTED, Trial, config_of, kill, preload, wait_for
+from reporting import Tally
+from small_job import HUNG, TRAINABLE, Trial, config_of, kill, wait_for
 from state import write_state
 
 MAX_TRIES = 12
@@ -39,7 +33,7 @@ class Undisturbed:
             code = trial.run(log=self.folder / f"points-{variant}.txt")
             duration_s = time.monotonic() - started
             state = state_of(trial)
-            assert not code and not state["problems"], (code, state["problems"], output_of(trial))
+            assert not code and not state["problems"], (code, state["problems"], trial.told())
             self.known[variant] = state["outcome"], duration_s
         return self.known[variant]
 
@@ -53,15 +47,11 @@ class Undisturbed:
 def state_of(trial: Trial) -> dict[str, Any]:
     """Return outcome and problems of a trial's workspace, looked at by a process of its own."""
     path = trial.folder / "state.json"
-    code = wait_for(trial.start(lambda: write_state(path, trial.home, trial.config), {}))
+    code = wait_for(trial.start(lambda: write_state(path, trial.home, trial.config)))
     if code:
         return {"outcome": None, "problems": [f"its state can't be read: exit code {code}"]}
     state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return state
-
-
-def output_of(trial: Trial) -> str:
-    return (trial.folder / "output.txt").read_text(encoding="utf-8")[-3000:]
 
 
 def finish(trial: Trial, expected: dict[str, Any]) -> list[str]:
@@ -71,7 +61,7 @@ def finish(trial: Trial, expected: dict[str, Any]) -> list[str]:
         if code not in EXPECTED_CODES:
             break
     if code:
-        return [f"exit code {code}: {output_of(trial)}"]
+        return [f"exit code {code}: {trial.told()}"]
     state = state_of(trial)
     if state["outcome"] != json.loads(json.dumps(expected)):
         state["problems"].append(f"the outcome differs: {difference(expected, state['outcome'])}")
@@ -95,7 +85,7 @@ def walk(undisturbed: Undisturbed, variant: str, folder: Path) -> Iterator[tuple
             if not code:  # the work that passes there was done already: it needs a workspace of its own
                 missed.append(point)
             elif code > 0 and code not in EXPECTED_CODES:
-                yield point, [f"exit code {code}: {output_of(trial)}"]
+                yield point, [f"exit code {code}: {trial.told()}"]
             else:
                 yield point, []
         if missed == waiting:
@@ -119,50 +109,34 @@ def kill_at_random(undisturbed: Undisturbed, seed: int, folder: Path) -> tuple[i
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             if status and os.waitstatus_to_exitcode(status) not in EXPECTED_CODES:
-                return kills, [f"seed {seed}: exit status {status}: {output_of(trial)}"]
+                return kills, [f"seed {seed}: exit status {status}: {trial.told()}"]
             continue
         kill(pid, chance.choice(WHOM), chance.choice)
         kills += 1
-        if wait_for(pid) == UNEXPECTED:
-            return kills, [f"seed {seed}: after a kill: {output_of(trial)}"]
+        if wait_for(pid) == HUNG:
+            return kills, [f"seed {seed}: after a kill: {trial.told()}"]
     problems = [f"seed {seed} ({variant}): {problem}" for problem in finish(trial, expected)]
     if not problems:
         shutil.rmtree(trial.folder)
     return kills, problems
 
 
-def main() -> None:
-    """Do what the command line says."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("report", type=Path)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--kills", type=int, default=0)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--walk", default="")
-    options = parser.parse_args()
-    preload()
-    undisturbed = Undisturbed(options.folder)
-    findings = []
-    if options.walk:
-        reached = list(walk(undisturbed, options.walk, options.folder))
-        failed = tuple(f"{point}: {problem}" for point, problems in reached for problem in problems)
-        findings.append(Finding("kill at a named point", PROMISE, len(reached), len(failed), failed))
-    if options.kills:
-        findings.append(random_kills(undisturbed, options.kills, options.first_seed, options.folder))
-    options.report.write_text(json.dumps([asdict(each) for each in findings]), encoding="utf-8")
+def named_points(undisturbed: Undisturbed, variant: str, folder: Path) -> Tally:
+    """Kill once at every point that the job reaches."""
+    tally = Tally("kill at a named point", PROMISE)
+    for point, problems in walk(undisturbed, variant, folder):
+        tally.add(*(f"{point}: {problem}" for problem in problems))
+    return tally
 
 
-def random_kills(undisturbed: Undisturbed, wanted: int, seed: int, folder: Path) -> Finding:
-    kills, failed = 0, []
-    tell: Callable[..., None] = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
-    while kills < wanted:
-        done, problems = kill_at_random(undisturbed, seed, folder)
-        kills, seed = kills + done, seed + 1
-        failed += problems
+def random_kills(undisturbed: Undisturbed, wanted: int, seed: int, folder: Path) -> Tally:
+    """Kill at random instants, 1 to 5 times a run, until there were so many kills."""
+    tally = Tally("SIGKILL at random, 1 to 5 times a run", PROMISE)
+    while tally.injections < wanted:
+        kills, problems = kill_at_random(undisturbed, seed, folder)
+        for number in range(kills):
+            tally.add(*(problems if not number else ()))
         if problems:
-            tell(f"{kills} kills: {problems}")
-    return Finding("SIGKILL at random, 1 to 5 times a run", PROMISE, kills, len(failed), tuple(failed))
-
-
-if __name__ == "__main__":
-    main()
+            print(f"{tally.injections} kills: {problems}", file=sys.stderr, flush=True)
+        seed += 1
+    return tally

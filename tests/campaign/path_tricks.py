@@ -21,8 +21,22 @@ from rnnpipe.errors import DataError, RnnpipeError
 PROMISE = "nothing is read or written outside its place"
 ODD_NAMES = ("../x", "/etc/passwd", "a/b", "a\\b", "..", ".", ".x", "a\0b", "a\n", "~", "A", "a b", "x" * 64, "")
 ODD_FOLDERS = ("", " ", "a\0b", "\ud800")
-NOT_HTTP = ("file:///etc", "file://localhost/etc", "FILE:/etc", "ftp://a", "/etc", "../x", "//a/b", "data:,x", "http:/etc",
-            "http://", "http:///etc/passwd", "javascript:x", "http://a\0b", "http://a/ b")  # fmt: skip
+NOT_HTTP = (
+    "file:///etc",
+    "file://localhost/etc",
+    "FILE:/etc",
+    "ftp://a",
+    "/etc",
+    "../x",
+    "//a/b",
+    "data:,x",
+    "http:/etc",
+    "http://",
+    "http:///etc/passwd",
+    "javascript:x",
+    "http://a\0b",
+    "http://a/ b",
+)
 NOT_STORAGE = (*NOT_HTTP, "sqlite://", "postgresql://a", "sqlite:///a\0b", "databricks", "mlruns")
 
 
@@ -81,7 +95,7 @@ TRICKS: dict[str, Callable[[Path], object]] = {
     "folder called like an image": lambda root: (root / "a/x.png").mkdir(),
     "link to the root": lambda root: (root / "c").symlink_to("/"),
     "link to the folder above": lambda root: (root / "c").symlink_to(".."),
-    "name that is no UTF-8": lambda root: (root / "a/0.png").rename(os.fsdecode(os.fsencode(root) + b"/a/\xff.png")),
+    "name that is no UTF-8": lambda root: (root / "a/0.png").rename(root / os.fsdecode(b"a/\xff.png")),
 }  # fmt: skip
 
 

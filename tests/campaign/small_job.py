@@ -5,7 +5,9 @@ users, neither of which writes anything: the fork server is a fork, not a fresh 
 is read back in the same process. Prefect's address leads nowhere, so that the run does without.
 """
 
+import contextlib
 import importlib
+import json
 import os
 import signal
 import sys
@@ -21,21 +23,20 @@ import psutil
 
 from rnnpipe import faults
 from rnnpipe.catalogue import VARIANTS
-from rnnpipe.cli.interrupts import raise_on_sigterm
 from rnnpipe.config import PipelineConfig
-from rnnpipe.errors import RnnpipeError
+from rnnpipe.files import digest_of
 from rnnpipe.processes import launcher
 from rnnpipe.processes.forkserver import serve
 
 PRELOADED = (
-    "flows.pipeline", "flows.run", "flows.doctor", "rnnpipe.training.work", "rnnpipe.evaluation.job",
-    "rnnpipe.data.embedded", "rnnpipe.data.pictures", "rnnpipe.tracking.export", "sklearn.datasets",
-    "sklearn.metrics", "mlflow.pytorch", "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store",
-    "torch.export", "torch._dynamo",
+    "flows.pipeline", "flows.run", "flows.doctor", "rnnpipe.cli.progress", "rnnpipe.cli.outcome",
+    "rnnpipe.training.work", "rnnpipe.evaluation.job", "rnnpipe.data.embedded", "rnnpipe.data.pictures",
+    "rnnpipe.tracking.export", "sklearn.datasets", "sklearn.metrics", "mlflow.pytorch", "mlflow.pyfunc",
+    "mlflow.store.tracking.sqlalchemy_store", "torch.export", "torch._dynamo",
 )  # fmt: skip
 NOWHERE = "http://127.0.0.1:9/api"
 LONGEST_S = 120.0
-UNEXPECTED = 99
+HUNG = 99
 
 
 def config_of(variant: str, **sections: Any) -> PipelineConfig:
@@ -81,20 +82,6 @@ class ForkedServer:
         return self.returncode or 0
 
 
-class Silent:
-    """A progress display that keeps what it hears."""
-
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-
-    def stage(self, name: str, sentence: str) -> None:
-        print(name, sentence, flush=True)
-
-    def training(self, label: str, event: dict[str, Any]) -> None:
-        if event["event"] not in ("steps", "checkpoint"):
-            print(label, event, flush=True)
-
-
 def preload() -> None:
     """Import what a run needs, so that forks find it imported."""
     os.environ.update(PREFECT_API_URL=NOWHERE, OPENBLAS_NUM_THREADS="1", MLFLOW_DISABLE_TELEMETRY="true")
@@ -114,44 +101,49 @@ class Trial:
     def home(self) -> Path:
         return self.folder / "home"
 
-    def start(self, work: Callable[[], int], environment: dict[str, str]) -> int:
+    @property
+    def output(self) -> Path:
+        """Where all that its processes print is kept: beside the folder, whose disk may be full."""
+        return self.folder.with_name(f"{self.folder.name}.txt")
+
+    def start(self, work: Callable[[], object], **environment: str) -> int:
         """Fork a process that does `work` in this workspace, in a process group of its own; return its number."""
-        (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
         pid = os.fork()
         if pid:
             return pid
-        code = UNEXPECTED
+        code: object = 1
         try:
             os.setpgid(0, 0)
-            _redirect(self.folder / "output.txt")
-            tempfile.tempdir = str(self.folder / "tmp")
+            _redirect(self.output)
             os.environ.update(
                 {**self.environment, **environment}, RNNPIPE_HOME=str(self.home),
                 RNNPIPE_LOCKS=str(self.folder / "locks"), PREFECT_HOME=str(self.home / "prefect"),
             )  # fmt: skip
+            with contextlib.suppress(OSError):  # a full disk is what some trials are about
+                (self.folder / "tmp").mkdir(parents=True, exist_ok=True)
+            tempfile.tempdir = str(self.folder / "tmp")
             faults.arm()
-            raise_on_sigterm()
-            code = work()
-        except RnnpipeError as error:
-            print(f"error: {error}", flush=True)
-            code = error.exit_code
+            work()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
         except BaseException:
             traceback.print_exc()
         finally:
-            sys.stdout.flush(), sys.stderr.flush()
-            os._exit(code)
+            sys.stdout.flush()
+            os._exit(int(str(code)))
+
+    def begin(self, fault: str = "", log: Path | None = None) -> int:
+        """Start the job, as the command line does; return its process' number."""
+        asked = {faults.FAULT: fault, faults.FAULT_LOG: str(log or "")}
+        return self.start(self._run_job, **{name: value for name, value in asked.items() if value})
 
     def run(self, fault: str = "", log: Path | None = None) -> int:
         """Run the job once; return its exit code, negative where a signal ended it."""
         return wait_for(self.begin(fault, log))
 
-    def begin(self, fault: str = "", log: Path | None = None) -> int:
-        """Start the job; return its process' number."""
-        asked = {faults.FAULT: fault, faults.FAULT_LOG: str(log or "")}
-        return self.start(self._run_job, {name: value for name, value in asked.items() if value})
-
-    def _run_job(self) -> int:
-        from flows.run import run_flow
+    def _run_job(self) -> None:
+        from rnnpipe.cli import main
         from rnnpipe.tracking import export
 
         servers = [ForkedServer()]  # while this process has one thread
@@ -159,9 +151,19 @@ class Trial:
             "Popen": lambda *a, **k: servers.pop() if servers else ForkedServer(), "PIPE": -1,
         })  # fmt: skip
         export._read_back = read_back_here
-        parameters = {name: getattr(self.config, name) for name in PipelineConfig.model_fields}
-        summary = run_flow("flows.pipeline:pipeline", Silent(), **parameters)
-        return 4 if summary.failures else 5 if summary.tracking_problem else 0
+        values = self.config.as_json()
+        path = self.output.with_suffix(f".{digest_of(values)[:8]}.yaml")
+        path.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
+        main(["run", str(path)])
+
+    def told(self) -> str:
+        """Return the end of what its processes printed."""
+        return self.output.read_text(encoding="utf-8", errors="replace")[-3000:]
+
+    def is_clear(self) -> bool:
+        """Say whether its processes told every error in words."""
+        text = self.output.read_text(encoding="utf-8", errors="replace")
+        return "Traceback" not in text and "unexpected error" not in text
 
 
 def read_back_here(tracking_uri: str, model: str, folder: Path) -> None:
@@ -188,7 +190,7 @@ def wait_for(pid: int) -> int:
         time.sleep(0.005)
     kill(pid, "all")
     os.waitpid(pid, 0)
-    return UNEXPECTED
+    return HUNG
 
 
 def kill(pid: int, whom: str, choice: Callable[[list[int]], int] = max) -> None:

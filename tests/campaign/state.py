@@ -37,22 +37,28 @@ def problems_of(home: Path, config: PipelineConfig) -> list[str]:
     from rnnpipe.tracking import registry
     from rnnpipe.tracking.addresses import resolve_uri
     from rnnpipe.tracking.client import open_tracking
+    from rnnpipe.tracking.export import MODEL_DIGEST_TAG
     from rnnpipe.tracking.promotion import fetch_model
+    from rnnpipe.tracking.runs import RUN_KEY_TAG
 
     tracking = open_tracking(resolve_uri(config.tracking.uri, home), config.experiment, home)
     runs = tracking.client.search_runs([tracking.experiment_id], max_results=100)
-    trainings = [path.parent for path in home.glob(f"store/trainings/*/{MANIFEST}")]
+    trainings = {path.parent.name: path.parent for path in home.glob(f"store/trainings/*/{MANIFEST}")}
     problems = []
-    if [run.info.status for run in runs] != ["FINISHED"]:
-        problems.append(f"MLflow has the runs {[run.info.status for run in runs]}")
-    for run, folder in zip(runs, trainings, strict=False):
-        problems += _compare_with_journal(tracking, run.info.run_id, folder)
-    versions = tracking.client.search_model_versions(f"name = '{config.model_name}'")
-    if len(versions) != 1:
-        problems.append(f"{len(versions)} versions are registered")
-    models = tracking.client.search_logged_models([tracking.experiment_id])
-    if len(models) != 1:
-        problems.append(f"{len(models)} logged models")
+    keys = sorted(run.data.tags[RUN_KEY_TAG] for run in runs)
+    if keys != sorted(trainings):
+        problems.append(f"MLflow has {len(runs)} runs, and there are {len(trainings)} trainings")
+    for run in runs:
+        if run.info.status != "FINISHED":
+            problems.append(f"MLflow's run is {run.info.status}")
+        problems += _compare_with_journal(tracking, run.info.run_id, trainings[run.data.tags[RUN_KEY_TAG]])
+    for what, things in {
+        "versions": tracking.client.search_model_versions(f"name = '{config.model_name}'"),
+        "stored models": tracking.client.search_logged_models([tracking.experiment_id]),
+    }.items():
+        digests = [thing.tags[MODEL_DIGEST_TAG] for thing in things]
+        if not things or len(set(digests)) < len(digests):
+            problems.append(f"{what}: {digests}")
     champion = registry.champion(tracking, config.model_name)
     if champion is None:
         problems.append("there is no champion")
@@ -75,13 +81,13 @@ def _compare_with_journal(tracking: Any, run_id: str, folder: Path) -> list[str]
         held = sorted((each.step, each.value, each.timestamp) for each in found)
         if [point[0] for point in held] != [point[0] for point in points]:
             problems.append(f"{name}: MLflow has {len(held)} points, the journal {len(points)}")
-        elif held != points and "samples_per_s" not in name:
-            first = next(pair for pair in zip(held, points, strict=True) if pair[0] != pair[1])
-            problems.append(f"{name}: MLflow has {first[0]}, the journal {first[1]}")
+        elif "samples_per_s" not in name:
+            pairs = zip(held, points, strict=True)
+            problems += [f"{name}: MLflow has {a}, the journal {b}" for a, b in pairs if a[:2] != b[:2]][:1]
     return problems
 
 
-def write_state(path: Path, home: Path, config: PipelineConfig) -> int:
+def write_state(path: Path, home: Path, config: PipelineConfig) -> None:
     """Write outcome and problems of a workspace as JSON; for a forked process."""
     from flows import health
     from flows.doctor import examine
@@ -91,4 +97,3 @@ def write_state(path: Path, home: Path, config: PipelineConfig) -> int:
     state = {"outcome": outcome_of(home), "problems": problems_of(home, config)}
     state["problems"] += [f"doctor: {each.line}" for each in examine(home) if not each.is_well]
     path.write_text(json.dumps(state), encoding="utf-8")
-    return 0

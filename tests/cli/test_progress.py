@@ -16,8 +16,8 @@ PASSED_OVER = {"event": "resumed", "epoch": 1, "step": 1100, "note": NOTE}
 @pytest.mark.parametrize(
     ("event", "line"),
     [
-        (PASSED_OVER, f"goes on after step 1,100, 1 epochs finished ({NOTE})"),
-        ({**PASSED_OVER, "note": ""}, "goes on after step 1,100, 1 epochs finished"),
+        (PASSED_OVER, f"goes on after step 1,100 ({NOTE})"),
+        ({**PASSED_OVER, "note": ""}, "goes on after step 1,100"),
         ({**PASSED_OVER, "step": 0, "epoch": 0}, f"starts over ({NOTE})"),
     ],
 )

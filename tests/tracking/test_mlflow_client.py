@@ -12,6 +12,7 @@ import sqlalchemy
 from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 from tracking_workers import start_in_workspace, worker_context
 
+from rnnpipe import faults
 from rnnpipe.errors import TrackingError
 from rnnpipe.tracking.addresses import sqlite_path, sqlite_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
@@ -50,6 +51,15 @@ def test_registry_alone_needs_no_experiment(tracking: Tracking) -> None:
     before = len(tracking.client.search_experiments())
     open_tracking(tracking.uri, None, tracking.lock_path.parent)
     assert len(tracking.client.search_experiments()) == before
+
+
+def test_every_call_of_mlflow_is_a_fault_point(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: list[str] = []
+    monkeypatch.setattr(faults, "_reach", reached.append)
+    assert tracking.client.get_experiment(tracking.experiment_id).name == "digits-rows"
+    with pytest.raises(TypeError):
+        tracking.client.create_run()  # type: ignore[call-arg]
+    assert reached == ["before-mlflow/get_experiment", "after-mlflow/get_experiment", "before-mlflow/create_run"]
 
 
 def test_deleted_experiment_is_told_with_a_fix(tracking: Tracking) -> None:
