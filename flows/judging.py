@@ -53,8 +53,7 @@ def judge_and_promote(session: Session, outcome: Outcome, run_ids: Mapping[str, 
         verdict = _judge(session, config, outcome.dataset, version, report_of(session, chosen.evaluation))
         if verdict.champion_version == version.uri:  # what once made it champion stays written on it
             break
-        applied = session.submit(tasks.apply_verdict, version=version, verdict=verdict, config=config).result()
-        if applied is not False:
+        if session.submit(tasks.apply_verdict, version=version, verdict=verdict, config=config).result():
             break
     else:
         raise TrackingError(f"the champion of {config.model_name} keeps changing", "run the same command again")

@@ -76,7 +76,7 @@ def train_variant(
     def follow(training: Path, events: list[Event]) -> None:
         if events and training not in runs:
             spec = run_spec(recipe.key, training, name=label, params=config_params(config, job), tags=tags)
-            runs[training] = LiveRun(current.tracking_if_up(config), spec)
+            runs[training] = LiveRun(lambda: current.tracking_if_up(config), spec)
         for event in events:
             current.progress.training(label, event)
         if events:
@@ -142,9 +142,9 @@ def register_model(
 
 
 @task(name="promote", task_run_name="judge version {version.number}", persist_result=False)
-def apply_verdict(version: Version, verdict: Verdict, config: PipelineConfig) -> None:
-    """Write the verdict on the version and, if it says so, make it the champion."""
-    promotion.apply_verdict(session().tracking(config), version, verdict)
+def apply_verdict(version: Version, verdict: Verdict, config: PipelineConfig) -> bool:
+    """Write the verdict on the version and, if it says so, make it the champion; False if it has to be redone."""
+    return promotion.apply_verdict(session().tracking(config), version, verdict)
 
 
 def config_params(config: PipelineConfig, job: Json) -> Json:

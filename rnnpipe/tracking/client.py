@@ -22,7 +22,8 @@ from filelock import FileLock
 from rnnpipe import faults
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RegistrationError, TrackingError
-from rnnpipe.tracking.addresses import is_server, sqlite_path
+from rnnpipe.files import atomic_path
+from rnnpipe.tracking.addresses import is_server, sqlite_path, sqlite_uri
 
 DEFAULTS = {  # before the import, and only where the user has set nothing
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -157,6 +158,9 @@ def _connect_server(uri: str) -> mlflow.MlflowClient:
 def _connect_database(uri: str) -> mlflow.MlflowClient:
     """Let readers and writers work side by side (WAL); bring the tables of an older MLflow up to date."""
     path = sqlite_path(uri)
+    if not path.exists():  # a kill in the middle of MLflow's own beginning leaves half of the tables, for good
+        with atomic_path(path) as temporary:
+            mlflow.db.upgrade.main([sqlite_uri(temporary)], standalone_mode=False)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         outdated = _is_outdated(connection)

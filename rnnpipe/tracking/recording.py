@@ -5,7 +5,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,8 @@ class LiveRun:
     MLflow failing is told once; half a minute later it is tried again. What isn't sent, `record_run` sends.
     """
 
-    def __init__(self, tracking: Tracking | None, spec: RunSpec) -> None:
-        self._tracking, self._spec = tracking, spec
+    def __init__(self, connect: Callable[[], Tracking | None], spec: RunSpec) -> None:
+        self._connect, self._spec = connect, spec
         self._news = queue.SimpleQueue[tuple[Sequence[Event], Status | None]]()
         self._pending: list[Event] = []
         self._run: tuple[str, RunPoints] | None = None
@@ -118,7 +118,7 @@ class LiveRun:
         self._thread.join(CLOSE_TIMEOUT_S)
 
     def _follow(self) -> None:
-        tracking, pause_until = self._tracking, 0.0
+        tracking, pause_until = self._connect(), 0.0
         while tracking is not None:
             news, status = self._news.get()
             is_end = self._add(news) or status is not None

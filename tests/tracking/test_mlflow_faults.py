@@ -138,7 +138,7 @@ def test_a_live_run_through_a_server_that_fails_is_made_up_for(proxy: FaultProxy
     tracking = connect(proxy, tmp_path)
     finished = Finished(tmp_path, "alive")
     proxy.fail("lose", WRITES["log a batch"], skip=1)
-    live = LiveRun(tracking, finished.spec)
+    live = LiveRun(lambda: tracking, finished.spec)
     before = time.monotonic()
     for event in finished.events:
         live.take([event])

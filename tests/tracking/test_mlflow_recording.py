@@ -80,14 +80,14 @@ def test_a_live_run_holds_what_is_final_and_no_more(tracking: Tracking, tmp_path
     finished = Finished(tmp_path, "live")
     events = events_of(tmp_path / "other", journal_lines(epochs=3))
     torn = next(place for place, event in enumerate(events) if event.get("epoch") == 2)
-    live = LiveRun(tracking, finished.spec)
+    live = LiveRun(lambda: tracking, finished.spec)
     for event in events[: torn + 1]:
         live.take([event])
     live.close("FAILED")
     (run,) = runs_of(tracking, finished)
     assert run.info.status == "FAILED"
     assert [step for step, _, _ in history(tracking, run.info.run_id, "train/step_loss")] == [0, 1, 2]
-    resumed = LiveRun(tracking, finished.spec)
+    resumed = LiveRun(lambda: tracking, finished.spec)
     resumed.take(events[:3])
     resumed.take(events)  # the journal was replaced: it is read from its start
     resumed._thread.join(30)
@@ -111,7 +111,7 @@ def test_a_failing_mlflow_is_told_once_and_tried_again(
         return start_run(*arguments)
 
     monkeypatch.setattr(recording, "start_run", start_if_up)
-    live = LiveRun(tracking, finished.spec)
+    live = LiveRun(lambda: tracking, finished.spec)
     for event in finished.events[:2]:
         live.take([event])
         assert tried.acquire(timeout=30)
@@ -129,7 +129,7 @@ def test_a_hanging_mlflow_holds_nobody_up(
     finished, is_over = Finished(tmp_path, "hanging"), threading.Event()
     monkeypatch.setattr(recording, "start_run", lambda *_: is_over.wait(60))
     monkeypatch.setattr(recording, "CLOSE_TIMEOUT_S", 0.2)
-    live = LiveRun(tracking, finished.spec)
+    live = LiveRun(lambda: tracking, finished.spec)
     before = time.monotonic()
     for event in finished.events[:-1]:
         live.take([event])
@@ -144,7 +144,7 @@ def test_a_hanging_mlflow_holds_nobody_up(
 
 
 def test_without_mlflow_a_live_run_does_nothing(tmp_path: Path) -> None:
-    live = LiveRun(None, Finished(tmp_path, "none").spec)
+    live = LiveRun(lambda: None, Finished(tmp_path, "none").spec)
     live.take([{"event": "start"}])
     live.close("FAILED")
     assert not live._thread.is_alive()
