@@ -16,7 +16,7 @@ from flows.progress import LogProgress, Progress
 from flows.running import DirectRunner, Pending, PrefectRunner, Runner
 from rnnpipe.config import PipelineConfig
 from rnnpipe.credentials import mask_credentials
-from rnnpipe.errors import RnnpipeError, TrackingError
+from rnnpipe.errors import RnnpipeError, TrackingError, explained
 from rnnpipe.explanation import Plan
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.references import Recipe
@@ -62,6 +62,7 @@ class Session:
 
     def fail(self, label: str, error: BaseException) -> None:
         """Remember that a training failed; the others go on."""
+        error = explained(error)
         self.failures.append((label, error))
         message = error.message if isinstance(error, RnnpipeError) else repr(error)
         self.progress.stage(label, f"failed: {message}")

@@ -8,10 +8,13 @@
     ├── TrackingError           5   MLflow can't be reached or refuses
     │   └── RegistrationError   5   a model didn't pass the checks before it is registered
     ├── ServiceError            6   the Prefect server (or a page) can't be started or reached
-    └── DeviceError             7   the device asked for isn't there
+    ├── DeviceError             7   the device asked for isn't there
+    └── StorageError            8   the disk is full, or can't be written
 
 Each carries the sentence that says what is wrong and the one that says what to do about it.
 """
+
+import errno
 
 
 class RnnpipeError(Exception):
@@ -67,3 +70,23 @@ class DeviceError(RnnpipeError):
     """The device that was asked for isn't there."""
 
     exit_code = 7
+
+
+class StorageError(RnnpipeError):
+    """The disk is full, or can't be written."""
+
+    exit_code = 8
+
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
+
+
+def explained(error: BaseException) -> BaseException:
+    """Return the StorageError that an operating system's error means, where it means one; else the error itself."""
+    if not isinstance(error, OSError) or error.errno not in UNWRITABLE:
+        return error
+    place = f"{error.filename}: " if error.filename else ""
+    return StorageError(
+        f"{place}{(error.strerror or 'can not be written').lower()}",
+        "make room, or make it writable for this user; the same command goes on from there",
+    )

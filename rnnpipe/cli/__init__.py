@@ -17,10 +17,10 @@ from rnnpipe.cli.run import demos, run
 from rnnpipe.cli.services import down, ui, up
 from rnnpipe.cli.sync import sync
 from rnnpipe.cli.why import why
-from rnnpipe.errors import RnnpipeError
+from rnnpipe.errors import RnnpipeError, explained
 
 EPILOG = """Exit codes: 0 done, 1 unexpected, 2 config or arguments, 3 data, 4 training, 5 MLflow, 6 Prefect,
-7 device, 130 interrupted (Ctrl-C), 143 terminated. --debug, anywhere, shows the traceback of an error."""
+7 device, 8 disk, 130 interrupted (Ctrl-C), 143 terminated. --debug, anywhere, shows the traceback of an error."""
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -53,15 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except RnnpipeError as error:
+    except Exception as raised:
         if debug:
             raise
-        click.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(error.exit_code)
-    except Exception as error:
-        if debug:
-            raise
-        click.secho(f"unexpected error: {type(error).__name__}: {error}", fg="red", err=True)
+        problem = explained(raised)
+        if isinstance(problem, RnnpipeError):
+            click.secho(f"error: {problem}", fg="red", err=True)
+            sys.exit(problem.exit_code)
+        click.secho(f"unexpected error: {type(problem).__name__}: {problem}", fg="red", err=True)
         click.echo("  fix: run it again with --debug for the traceback, and report it", err=True)
         sys.exit(1)
     finally:

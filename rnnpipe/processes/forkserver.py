@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from rnnpipe.catalogue import load_target
-from rnnpipe.errors import RnnpipeError
+from rnnpipe.errors import RnnpipeError, explained
 from rnnpipe.files import write_json
 from rnnpipe.processes.lifetime import die_with_parent, stop_processes
 
@@ -28,6 +28,7 @@ ERROR_FILE = "log/error.json"
 OUTPUT_FILE = "log/output.txt"
 GRACE_S = 5.0  # what a job gets to end by itself, with its work kept
 FAILED = 70  # the exit code of a job that raised; -n is a job killed by signal n
+UNWRITABLE = 71  # that of a job whose error couldn't even be written
 
 
 def run_job(target: str, folder: Path, job: str) -> int:
@@ -40,12 +41,17 @@ def run_job(target: str, folder: Path, job: str) -> int:
     try:
         load_target(target)(folder)
         return 0
-    except RnnpipeError as error:
-        details = {"type": type(error).__name__, "message": error.message, "fix": error.fix}
-    except Exception as error:
-        traceback.print_exc()
-        details = {"type": "", "message": f"{type(error).__name__}: {error}", "fix": ""}
-    write_json(folder / ERROR_FILE, {**details, "job": job})
+    except Exception as raised:
+        error = explained(raised)
+        if isinstance(error, RnnpipeError):
+            details = {"type": type(error).__name__, "message": error.message, "fix": error.fix}
+        else:
+            traceback.print_exc()
+            details = {"type": "", "message": f"{type(error).__name__}: {error}", "fix": ""}
+    try:
+        write_json(folder / ERROR_FILE, {**details, "job": job})
+    except OSError:
+        return UNWRITABLE
     return FAILED
 
 
@@ -74,6 +80,8 @@ class ForkServer:
                 code = run_job(request["target"], Path(request["folder"]), request["job"])
                 sys.stdout.flush()
                 sys.stderr.flush()
+            except OSError:  # not even its output can be opened
+                code = UNWRITABLE
             finally:
                 os._exit(code)
         self.jobs[pid] = request["job"]

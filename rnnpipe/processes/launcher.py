@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from rnnpipe import errors
 from rnnpipe.files import read_json
-from rnnpipe.processes.forkserver import ERROR_FILE, FAILED, GRACE_S, OUTPUT_FILE
+from rnnpipe.processes.forkserver import ERROR_FILE, FAILED, GRACE_S, OUTPUT_FILE, UNWRITABLE
 from rnnpipe.processes.slots import WAITING_FILE
 
 POLL_S = 0.2
@@ -164,6 +164,8 @@ def _error_of(folder: Path, job: str, code: int) -> errors.RnnpipeError:
         details = read_json(folder / ERROR_FILE)
     except (OSError, ValueError):
         details = {"job": ""}
+    if code == UNWRITABLE:
+        return errors.StorageError(f"nothing can be written in {folder}", "make room on its disk; run it again")
     if details["job"] != job:  # a killed user's job may have ended after this one had started
         killed = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
         return errors.TrainingError(f"the process {killed}", f"see {output}")

@@ -96,15 +96,15 @@ class Trial:
     folder: Path
     config: PipelineConfig
     environment: dict[str, str] = field(default_factory=dict)
+    output: Path = None  # type: ignore[assignment]
 
     @property
     def home(self) -> Path:
         return self.folder / "home"
 
-    @property
-    def output(self) -> Path:
-        """Where all that its processes print is kept: beside the folder, whose disk may be full."""
-        return self.folder.with_name(f"{self.folder.name}.txt")
+    def __post_init__(self) -> None:
+        # what its processes print is kept beside the folder, whose disk may be full
+        self.output = self.output or self.folder.with_name(f"{self.folder.name}.txt")
 
     def start(self, work: Callable[[], object], **environment: str) -> int:
         """Fork a process that does `work` in this workspace, in a process group of its own; return its number."""
@@ -157,8 +157,10 @@ class Trial:
         main(["run", str(path)])
 
     def told(self) -> str:
-        """Return the end of what its processes printed."""
-        return self.output.read_text(encoding="utf-8", errors="replace")[-3000:]
+        """Return the errors that its processes printed, and the end of all they did."""
+        text = self.output.read_text(encoding="utf-8", errors="replace")
+        errors = "\n".join(line for line in text.splitlines() if "rror" in line)
+        return f"{errors[-2000:]}\n{text[-1000:]}"
 
     def is_clear(self) -> bool:
         """Say whether its processes told every error in words."""
