@@ -82,7 +82,7 @@ UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM
 
 
 def explained(error: BaseException) -> BaseException:
-    """Return the StorageError that an operating system's error means, where it means one; else the error itself."""
+    """Return the StorageError that an error of the operating system means, if it does; else the error itself."""
     if not isinstance(error, OSError) or error.errno not in UNWRITABLE:
         return error
     place = f"{error.filename}: " if error.filename else ""

@@ -1,5 +1,6 @@
 """Arrays that may be larger than memory: written, read and summed in pieces."""
 
+import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnpipe.data.raw import WHITE, Pixels
+from rnnpipe.data.raw import WHITE, Labels, Pixels
 from rnnpipe.data.splits import Indices
+from rnnpipe.files import atomic_path, write_bytes
 
 PIECE_BYTES = 4 << 20
 
@@ -22,10 +24,19 @@ def write_pixels(
     transform: Callable[[Pixels], Pixels] = np.asarray,
 ) -> None:
     """Write the chosen images, transformed to `item_shape`, as one .npy file; memory holds a piece at a time."""
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(chosen), *item_shape))
-    for piece in _pieces(len(chosen), item_shape):
-        array[piece] = transform(images_NHW[chosen[piece]])
-    array.flush()
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
+    # written, not mapped: where the disk is full, a mapping kills the process without a word
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {**header, "shape": (len(chosen), *item_shape)})
+        for piece in _pieces(len(chosen), item_shape):
+            file.write(np.asarray(transform(images_NHW[chosen[piece]]), dtype=np.uint8).tobytes())
+
+
+def write_labels(path: Path, labels_N: Labels) -> None:
+    """Write labels as one .npy file."""
+    content = io.BytesIO()
+    np.save(content, labels_N, allow_pickle=False)
+    write_bytes(path, content.getvalue())
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}  # else 
 MAX_MESSAGE_CHARACTERS = 300
 
 logger = logging.getLogger(__name__)
-for _name in ("alembic", "mlflow.store.db.utils"):  # a line for each migration of a new database
-    logging.getLogger(_name).setLevel(logging.WARNING)
+logging.getLogger("alembic").setLevel(logging.WARNING)  # a line for each migration of a new database
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of what `mlflow_errors` tells
 
 
 @dataclass(frozen=True)

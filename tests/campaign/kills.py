@@ -49,7 +49,7 @@ def state_of(trial: Trial) -> dict[str, Any]:
     path = trial.folder / "state.json"
     code = wait_for(trial.start(lambda: write_state(path, trial.home, trial.config)))
     if code:
-        return {"outcome": None, "problems": [f"its state can't be read: exit code {code}"]}
+        return {"outcome": None, "problems": [f"its state can't be read: exit code {code}: {trial.told()}"]}
     state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return state
 
