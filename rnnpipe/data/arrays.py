@@ -5,10 +5,12 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rnnpipe.data.raw import WHITE, Labels, Pixels
+from rnnpipe.data.raw import WHITE, Pixels
 from rnnpipe.data.splits import Indices
 from rnnpipe.files import atomic_path, write_bytes
 
@@ -32,10 +34,10 @@ def write_pixels(
             file.write(np.asarray(transform(images_NHW[chosen[piece]]), dtype=np.uint8).tobytes())
 
 
-def write_labels(path: Path, labels_N: Labels) -> None:
-    """Write labels as one .npy file."""
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write a small array as a .npy file. numpy itself tells a full disk without the number of the error."""
     content = io.BytesIO()
-    np.save(content, labels_N, allow_pickle=False)
+    np.save(content, array, allow_pickle=False)
     write_bytes(path, content.getvalue())
 
 

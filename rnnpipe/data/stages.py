@@ -13,7 +13,7 @@ import torch
 
 from rnnpipe.catalogue import DATASETS, DatasetSpec, load_target
 from rnnpipe.config.sections import DataConfig, SequenceConfig
-from rnnpipe.data.arrays import PixelStatistics, pixel_statistics, write_labels, write_pixels
+from rnnpipe.data.arrays import PixelStatistics, pixel_statistics, write_array, write_pixels
 from rnnpipe.data.raw import Labels, Pixels, RawDataset
 from rnnpipe.data.sequences import build_transform
 from rnnpipe.data.splits import Indices, Splitter
@@ -70,9 +70,9 @@ def build_dataset(config: DataConfig, downloads: Path, folder: Path) -> dict[str
         train, test = np.arange(len(labels_N)), np.arange(len(test_labels_N))
     image_size = (images_NHW.shape[1], images_NHW.shape[2])
     write_pixels(folder / "train_images.npy", images_NHW, train, item_shape=image_size)
-    write_labels(folder / "train_labels.npy", labels_N[train])
+    write_array(folder / "train_labels.npy", labels_N[train])
     write_pixels(folder / "test_images.npy", test_images_NHW, test, item_shape=image_size)
-    write_labels(folder / "test_labels.npy", test_labels_N[test])
+    write_array(folder / "test_labels.npy", test_labels_N[test])
     (folder / LOG_FOLDER).mkdir(exist_ok=True)
     save_samples(folder / SAMPLES, images_NHW, labels_N, raw.classes)
     return {
@@ -113,7 +113,7 @@ def build_sequences(dataset: Entry, data: DataConfig, sequence: SequenceConfig, 
             item_shape=(transform.steps, transform.features),
             transform=lambda piece_NHW: transform(torch.from_numpy(piece_NHW)).numpy(),
         )  # fmt: skip
-        write_labels(folder / f"{split}_y.npy", labels_N[chosen])
+        write_array(folder / f"{split}_y.npy", labels_N[chosen])
     return {
         "dataset": {"name": known["name"], "digest": dataset.ref.digest},
         "classes": list(classes), "image_size": list(image_size), "sequence": sequence.model_dump(mode="json"),

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnpipe.credentials import mask_credentials
+from rnnpipe.data.arrays import write_array
 from rnnpipe.errors import RegistrationError
 from rnnpipe.evaluation.deploy import SPEC_FILE, WEIGHTS_FILE, Deploy, ModelSpec, load_model
 from rnnpipe.files import digest_of, scratch_folder, sha256_file
@@ -93,7 +94,7 @@ def check_round_trip(tracking_uri: str, model: str, model_folder: Path) -> float
             for batch in CHECKED_BATCHES
         }
         for batch, images_NHW in images.items():
-            np.save(folder / f"images-{batch}.npy", images_NHW, allow_pickle=False)
+            write_array(folder / f"images-{batch}.npy", images_NHW)
         _read_back(tracking_uri, model, folder)
         for batch, images_NHW in images.items():
             with torch.inference_mode():

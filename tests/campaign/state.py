@@ -95,5 +95,6 @@ def write_state(path: Path, home: Path, config: PipelineConfig) -> None:
     health._check_import = lambda: None  # seconds, and the same for every workspace
     del os.environ["PREFECT_API_URL"]
     state = {"outcome": outcome_of(home), "problems": problems_of(home, config)}
-    state["problems"] += [f"doctor: {each.line}" for each in examine(home) if not each.is_well]
+    unwell = [each for each in examine(home) if not each.is_well and each.subject != "disk"]
+    state["problems"] += [f"doctor: {each.subject}: {each.text}" for each in unwell]
     path.write_text(json.dumps(state), encoding="utf-8")
