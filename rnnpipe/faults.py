@@ -24,12 +24,17 @@ def _pass(point: str) -> None:
 _reach: Callable[[str], None] = _pass
 
 
+def reach(point: str, what: str) -> None:
+    """Put a point here; `what` is the file, or the call, that it is about."""
+    _reach(f"{point}/{what}")
+
+
 @contextlib.contextmanager
 def around(doing: str, what: str) -> Iterator[None]:
-    """Put one point before the block and one after it; `what` is the file, or the call, that it is about."""
-    _reach(f"before-{doing}/{what}")
+    """Put one point before the block and one after it."""
+    reach(f"before-{doing}", what)
     yield
-    _reach(f"after-{doing}/{what}")
+    reach(f"after-{doing}", what)
 
 
 def arm() -> None:
@@ -38,7 +43,7 @@ def arm() -> None:
     fatal, _, number = os.environ.get(FAULT, "").rpartition(":")
     log, seen = os.environ.get(FAULT_LOG), Counter[str]()
 
-    def reach(point: str) -> None:
+    def note(point: str) -> None:
         name = VARYING.sub("#", point)
         seen[name] += 1
         if log:
@@ -47,7 +52,7 @@ def arm() -> None:
         if name == fatal and seen[name] == int(number):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    _reach = reach if fatal or log else _pass
+    _reach = note if fatal or log else _pass
 
 
 arm()

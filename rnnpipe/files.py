@@ -17,6 +17,8 @@ import psutil
 from rnnpipe import faults
 
 CHUNK_BYTES = 1 << 20
+MAX_JSON_BYTES = 16 << 20
+MAX_JSON_BRACKETS = 200_000  # millions of empty lists take seconds and a GiB
 SUFFIX = ".tmp"  # of temporary files and folders: .NAME.HOST-PROCESS.RANDOM.tmp
 FORGOTTEN_S = 86_400.0  # after a day a temporary file of another host counts as left behind
 CLOCK_TOLERANCE_S = 10.0  # correcting the clock moves the start times of processes
@@ -62,9 +64,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        with faults.around("write", path.name):
-            yield temporary
-        with faults.around("fsync", path.name), temporary.open("rb") as file:
+        faults.reach("before-write", path.name)
+        yield temporary
+        faults.reach("before-fsync", path.name)
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         with faults.around("rename", path.name):
@@ -129,5 +132,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file; ValueError where it isn't JSON, or is too large or nested too deeply to be one of ours."""
+    with path.open("rb") as file:
+        content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise ValueError(f"{path.name} is larger than {MAX_JSON_BYTES >> 20} MiB")
+    if content.count(b"[") + content.count(b"{") > MAX_JSON_BRACKETS:
+        raise ValueError(f"{path.name} has more than {MAX_JSON_BRACKETS:,} lists and objects")
+    try:
+        return json.loads(content.decode("utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested too deeply") from None

@@ -6,6 +6,7 @@ Where a valid line would start work, the work itself is cut off.
 import contextlib
 import gc
 import io
+import logging
 import os
 import random
 import signal
@@ -21,7 +22,7 @@ from reporting import Finding, Tally
 from rnnpipe.cli import cli, main
 
 PROMISE = "no traceback, and the exit code that is documented for it"
-# What a command calls once its line is right; of other commands the body itself is cut off.
+# What a command calls once its line is right.
 WORK = {
     "run": "flows.run.run_flow",
     "demos": "flows.run.run_flow",
@@ -29,6 +30,10 @@ WORK = {
     "up": "flows.server.keep_server",
     "down": "flows.server.stop_server",
     "predict": "rnnpipe.tracking.client.open_tracking",
+    "reproduce": "rnnpipe.tracking.client.open_tracking",
+    "why": "flows.why.forecast",
+    "doctor": "flows.doctor.examine",
+    "sync": "flows.sync.deliver_all",
 }
 LIGHT = {"validate", "variants", "datasets"}  # they do their work here
 GARBAGE = (
@@ -213,19 +218,20 @@ class Grammar:
 
 @contextlib.contextmanager
 def work_cut_off() -> Iterator[None]:
-    """Let no command start its work, nor change how this process takes signals and collects garbage."""
-    handler = signal.getsignal(signal.SIGTERM)
+    """Let no command start its work, nor change how this process takes signals, collects garbage and logs."""
+    assert cli.commands.keys() == WORK.keys() | LIGHT
+    handler, logger = signal.getsignal(signal.SIGTERM), logging.getLogger("rnnpipe")
+    level, handlers = logger.level, list(logger.handlers)
     with contextlib.ExitStack() as stack:
-        for name, command in cli.commands.items():
-            if name in WORK:
-                stack.enter_context(patch(WORK[name], start))
-            elif name not in LIGHT:
-                stack.enter_context(patch.object(command, "callback", start))
+        for work in WORK.values():
+            stack.enter_context(patch(work, start))
         try:
             yield
         finally:
             signal.signal(signal.SIGTERM, handler)
             gc.unfreeze()
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
 
 
 def broken_by(line: Line) -> list[str]:

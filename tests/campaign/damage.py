@@ -63,13 +63,13 @@ def interrupt(trial: Trial, duration_s: float, chance: random.Random) -> None:
             return
 
 
-def damaged_files(undisturbed: Undisturbed, wanted: int, seed: int, folder: Path) -> list[Tally]:
+def damaged_files(undisturbed: Undisturbed, wanted: int, seed: int) -> list[Tally]:
     """Damage so many files, some at a time, in finished and in unfinished workspaces; run again, and compare."""
     tallies = {name: Tally(f"a file of the store {name}", PROMISE) for name in DAMAGE}
     while sum(tally.injections for tally in tallies.values()) < wanted:
         chance, variant = random.Random(seed), TRAINABLE[seed % len(TRAINABLE)]
         expected, duration_s = undisturbed.of(variant)
-        trial = Trial(folder / f"damage-{seed}", config_of(variant))
+        trial = Trial(undisturbed.folder / f"damage-{seed}", config_of(variant))
         if seed % 2:
             interrupt(trial, duration_s, chance)
         else:

@@ -40,13 +40,13 @@ def size_of(folder: Path) -> int:
     return sum(-(-path.stat().st_size // PAGE_BYTES) * PAGE_BYTES for path in folder.rglob("*") if path.is_file())
 
 
-def filling_disk(undisturbed: Undisturbed, steps: int, folder: Path) -> Tally:
+def filling_disk(undisturbed: Undisturbed, steps: int) -> Tally:
     """Give a run more room step by step; each step it fails in words or ends, and at last it ends as it should."""
     tally = Tally("the disk fills", FULL_PROMISE)
     expected, _ = undisturbed.of(VARIANT)
     needed = size_of(undisturbed.folder / f"undisturbed-{VARIANT}") + MARGIN_BYTES
-    with disk(folder / "small-disk", f"size={PAGE_BYTES}") as place:
-        trial = Trial(place / "trial", config_of(VARIANT), output=folder / "small-disk.txt")
+    with disk(undisturbed.folder / "small-disk", f"size={PAGE_BYTES}") as place:
+        trial = Trial(place / "trial", config_of(VARIANT), output=undisturbed.folder / "small-disk.txt")
         for step in range(1, steps + 1):
             size = -(-needed * step // steps // PAGE_BYTES) * PAGE_BYTES
             mount(place, f"remount,size={size}")
@@ -58,12 +58,12 @@ def filling_disk(undisturbed: Undisturbed, steps: int, folder: Path) -> Tally:
     return tally
 
 
-def read_only_disk(undisturbed: Undisturbed, folder: Path) -> Tally:
+def read_only_disk(undisturbed: Undisturbed) -> Tally:
     """Run where nothing can be written, before the first run and after an interrupted one."""
     tally = Tally("the workspace is read-only", READ_ONLY_PROMISE)
     expected, _ = undisturbed.of(VARIANT)
-    with disk(folder / "read-only-disk", "size=200m") as place:
-        trial = Trial(place / "trial", config_of(VARIANT), output=folder / "read-only-disk.txt")
+    with disk(undisturbed.folder / "read-only-disk", "size=200m") as place:
+        trial = Trial(place / "trial", config_of(VARIANT), output=undisturbed.folder / "read-only-disk.txt")
         for is_begun in (False, True):
             if is_begun:
                 assert trial.run(fault="after-rename/weights.safetensors:1")

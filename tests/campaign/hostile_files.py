@@ -36,12 +36,6 @@ FACTS = {
     "sequence": {"name": "rows"}, "steps": 8, "features": 8, "mean": 0.2, "deviation": 0.5,
 }  # fmt: skip
 
-# Refused, but not yet in words: the reader's own error comes through.
-WORDLESS = (
-    "nested JSON as manifest.json (store)", "nested JSON as json (checkpoint)",
-    "pickle as safetensors (checkpoint)", "torch.save as safetensors (checkpoint)",
-)  # fmt: skip
-
 Make = Callable[[Path, Path], None]
 
 
@@ -193,8 +187,9 @@ def recorded(dump: Callable[[Path], bytes]) -> Make:
 def run(cases: list[Case] | None = None) -> list[Finding]:
     """Let a process of its own read each hostile file, and say what broke."""
     from bombs import bomb_cases
+    from planted_files import planted_cases
 
-    cases = cases or [*pickle_cases(), *bomb_cases()]
+    cases = cases or [*pickle_cases(), *bomb_cases(), *planted_cases()]
     promises = ("runs no code", f"costs at most {SECONDS:g} s and {MEBIBYTES:g} MiB", "ends in words")
     tallies = [Tally(f"hostile files: {promise}", promise) for promise in promises]
     command = [sys.executable, str(READING)]
@@ -224,6 +219,5 @@ def broken_by(case: Case, job: dict[str, str], answer: dict[str, Any]) -> tuple[
     cost = f"{answer['seconds']:.1f} s, {answer['mebibytes']:.0f} MiB"
     dear = answer["seconds"] > SECONDS or answer["mebibytes"] > MEBIBYTES
     outcome = str(answer["outcome"])
-    known = case.reader in OWN_STATE or case.name in WORDLESS
-    wordless = not known and not outcome.startswith(("read", "refused"))
+    wordless = case.reader not in OWN_STATE and not outcome.startswith(("read", "refused"))
     return ran, cost if dear else "", outcome if wordless else ""

@@ -14,11 +14,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import patch
 
 import torch
+from prefect.filesystems import LocalFileSystem
+from prefect.results import ResultStore
 from torch import nn
 
+from flows.cached import SERIALIZER, cache_key, holds_only
+from flows.delivery import deliver_waiting, spooled
+from flows.session import Session
 from rnnpipe.catalogue import DATASETS
 from rnnpipe.config import load_config
 from rnnpipe.config.sections import DataConfig
@@ -32,15 +39,23 @@ from rnnpipe.errors import RnnpipeError
 from rnnpipe.evaluation import job as evaluation_job
 from rnnpipe.evaluation.deploy import load_model
 from rnnpipe.evaluation.report import EvaluationReport
+from rnnpipe.files import sha256_file
 from rnnpipe.processes.service import keeper_of
-from rnnpipe.references import Recipe
+from rnnpipe.references import Recipe, StageRef
+from rnnpipe.sameness import _predictions
 from rnnpipe.store import Store
+from rnnpipe.tracking.client import Tracking
+from rnnpipe.tracking.export import RECORD_DIGEST_TAG
+from rnnpipe.tracking.record import RECORD_FILE, fetch_record
+from rnnpipe.tracking.registry import Version
 from rnnpipe.training import job as training_job
 from rnnpipe.training.checkpoint import load_checkpoint
 from rnnpipe.training.journal import read_journal
 
 PATIENCE_S = 20.0
 RECIPE = Recipe(stage="trainings", inputs={"seed": 1})
+STORED = StageRef(stage=RECIPE.stage, key=RECIPE.key, digest="d" * 64, facts={"seed": 1})
+VERSION_FILES = "registered/extra_files"
 
 
 def read_store(folder: Path) -> object:
@@ -63,8 +78,41 @@ def read_checkpoint(folder: Path) -> object:
     return load_checkpoint(folder, network, torch.optim.Adam(network.parameters()))
 
 
+def let_prefect_read(folder: Path) -> object:
+    """Read a stage's record as Prefect's engine does."""
+    results = ResultStore(result_storage=LocalFileSystem(basepath=str(folder)), serializer=SERIALIZER)
+    return results.exists(cache_key(RECIPE)) and results.read(cache_key(RECIPE))
+
+
+def read_results(folder: Path) -> object:
+    """Do what a skipped stage does: Prefect reads its record, if that is the one of what the store holds."""
+    if holds_only(folder, cache_key(RECIPE), STORED):
+        return let_prefect_read(folder)
+    assert not os.path.lexists(folder / cache_key(RECIPE)), "it is left for Prefect to read"
+    return None
+
+
+def read_spool(folder: Path) -> object:
+    """Deliver what waits; nothing of it is to come as far as MLflow."""
+    return deliver_waiting(cast(Session, None), spooled(folder))
+
+
+def read_version(folder: Path) -> object:
+    """Fetch what a version carries, and read its predictions."""
+    source, record = str(folder / VERSION_FILES).removesuffix("/extra_files"), folder / VERSION_FILES / RECORD_FILE
+    client: Any = SimpleNamespace(get_model_version_download_uri=lambda name, number: source)
+    version = Version("digits-rows", 1, "", "", {RECORD_DIGEST_TAG: sha256_file(record)}, "")
+    with patch("tenacity.nap.time.sleep"):
+        fetch_record(Tracking("sqlite:///none", "0", client, folder / "lock"), version, folder / "fetched")
+    return _predictions(folder / "fetched")
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "trap": lambda folder: pickle.loads((folder / "file").read_bytes()),  # noqa: S301 (shows that a canary sings)
+    "results trap": let_prefect_read,
+    "results": read_results,
+    "spool": read_spool,
+    "version": read_version,
     "config": lambda folder: load_config(folder / "config.yaml"),
     "model": load_model,
     "split": lambda folder: open_split(folder, "train"),

@@ -72,14 +72,14 @@ def difference(expected: dict[str, Any], found: dict[str, Any] | None) -> str:
     return ", ".join(name for name in expected if not found or expected[name] != found[name])
 
 
-def walk(undisturbed: Undisturbed, variant: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
+def walk(undisturbed: Undisturbed, variant: str) -> Iterator[tuple[str, list[str]]]:
     """Kill at every point that there is, one after the other in one workspace as far as it goes; yield each."""
     expected, _ = undisturbed.of(variant)
     waiting = undisturbed.points(variant)
     number = 0
     while waiting:
         number += 1
-        trial, missed = Trial(folder / f"walk-{number}", config_of(variant)), []
+        trial, missed = Trial(undisturbed.folder / f"walk-{number}", config_of(variant)), []
         for point in waiting:
             code = trial.run(fault=f"{point}:1")
             if not code:  # the work that passes there was done already: it needs a workspace of its own
@@ -97,12 +97,12 @@ def walk(undisturbed: Undisturbed, variant: str, folder: Path) -> Iterator[tuple
         shutil.rmtree(trial.folder)
 
 
-def kill_at_random(undisturbed: Undisturbed, seed: int, folder: Path) -> tuple[int, list[str]]:
+def kill_at_random(undisturbed: Undisturbed, seed: int) -> tuple[int, list[str]]:
     """Kill one run 1 to 5 times; return how many kills met it, and what is wrong in the end."""
     chance = random.Random(seed)
     variant = TRAINABLE[seed % len(TRAINABLE)]
     expected, duration_s = undisturbed.of(variant)
-    trial, kills = Trial(folder / f"kill-{seed}", config_of(variant)), 0
+    trial, kills = Trial(undisturbed.folder / f"kill-{seed}", config_of(variant)), 0
     for _ in range(chance.randint(1, 5)):
         pid = trial.begin()
         time.sleep(chance.uniform(0, duration_s))
@@ -121,19 +121,19 @@ def kill_at_random(undisturbed: Undisturbed, seed: int, folder: Path) -> tuple[i
     return kills, problems
 
 
-def named_points(undisturbed: Undisturbed, variant: str, folder: Path) -> Tally:
+def named_points(undisturbed: Undisturbed, variant: str) -> Tally:
     """Kill once at every point that the job reaches."""
     tally = Tally("kill at a named point", PROMISE)
-    for point, problems in walk(undisturbed, variant, folder):
+    for point, problems in walk(undisturbed, variant):
         tally.add(*(f"{point}: {problem}" for problem in problems))
     return tally
 
 
-def random_kills(undisturbed: Undisturbed, wanted: int, seed: int, folder: Path) -> Tally:
+def random_kills(undisturbed: Undisturbed, wanted: int, seed: int) -> Tally:
     """Kill at random instants, 1 to 5 times a run, until there were so many kills."""
     tally = Tally("SIGKILL at random, 1 to 5 times a run", PROMISE)
     while tally.injections < wanted:
-        kills, problems = kill_at_random(undisturbed, seed, folder)
+        kills, problems = kill_at_random(undisturbed, seed)
         for number in range(kills):
             tally.add(*(problems if not number else ()))
         if problems:

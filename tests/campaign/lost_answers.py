@@ -47,7 +47,9 @@ def lost_answers(trial: Trial, wanted: int, seed: int) -> Tally:
     (spooled,) = trial.home.glob("spool/*.json")
     outcome: dict[str, Any] = json.loads(spooled.read_text(encoding="utf-8"))
     tally = Tally("the answer of MLflow's server is lost", PROMISE)
-    with mlflow_server(trial.folder / "server") as (uri, _), FaultProxy(uri) as proxy:
+    place = trial.folder / "server"
+    place.mkdir()
+    with mlflow_server(place) as (uri, _), FaultProxy(uri) as proxy:
         os.environ.update(RNNPIPE_HOME=str(trial.home), MLFLOW_TRACKING_URI=proxy.uri)
         while tally.injections < wanted:
             chance, name = random.Random(seed), f"round-{seed}"

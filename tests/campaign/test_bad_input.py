@@ -7,6 +7,7 @@ import command_lines
 import downloads
 import hostile_files
 import path_tricks
+import planted_files
 import pytest
 from reporting import Finding, describe
 
@@ -34,13 +35,17 @@ def test_of_a_bad_mirror_nothing_is_kept() -> None:
 
 
 def test_hostile_files_run_nothing_and_cost_little() -> None:
-    check(hostile_files.run(), 3 * 120)
+    check(hostile_files.run(), 3 * 170)
 
 
 def test_the_canary_of_a_hostile_file_sings() -> None:
     trap = hostile_files.Case("pickle", "trap", hostile_files.pickled("trap", "file", hostile_files.raw_pickle))
-    ran, _, _ = hostile_files.run([trap])
-    assert ran.failures == 1
+    traps = [
+        trap,
+        *(planted_files.result_case(name, "results trap", each) for name, each in planted_files.RUNNING.items()),
+    ]
+    ran, _, _ = hostile_files.run(traps)
+    assert ran.failures == len(traps)
 
 
 def test_paths_lead_nowhere_outside() -> None:
