@@ -54,7 +54,10 @@ def deliver_waiting(session: Session, paths: list[Path]) -> int:
             if path.exists():
                 logger.warning("%s can't be sent to MLflow any more: %s; remove it", path, error)
                 continue
-        except (RnnpipeError, ValidationError, ValueError) as error:
+        except ValidationError:  # in words it would name each of a file's keys
+            logger.warning("%s isn't sent to MLflow: not as this rnnpipe writes it", path)
+            continue
+        except (RnnpipeError, ValueError) as error:
             logger.warning("%s isn't sent to MLflow: %s", path, error)
             continue
         delivered += 1
@@ -68,5 +71,6 @@ def _deliver(session: Session, outcome: Outcome, path: Path) -> Judgement | None
 
 
 def _name(outcome: Outcome) -> str:
-    """Return the digest of an outcome; the same one from another run is the same."""
-    return digest_of(outcome.model_dump(mode="json", exclude={"tags"}))
+    """Return the digest of what an outcome is of: a run that makes it again, even with other times, replaces it."""
+    trainings = [each.training.key for each in outcome.trained]
+    return digest_of({"config": outcome.config.as_json(), "trainings": trainings})

@@ -16,8 +16,9 @@ DEFAULTS = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-    # a lost server costs 2 + 4 + 8 seconds a call; then the run goes on without it
-    "PREFECT_CLIENT_MAX_RETRIES": "3",
+    # a lost server costs five seconds a call; then the run goes on without it
+    "PREFECT_CLIENT_MAX_RETRIES": "1",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     # in memory, the leases of a limit are lost with the server and their slots never come back
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
 }

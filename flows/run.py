@@ -14,6 +14,7 @@ import httpx
 from flows.environment import set_defaults
 from flows.progress import Progress
 from flows.server import answers, prefect_server, service_folder
+from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RnnpipeError, ServiceError
 from rnnpipe.files import sweep_temporaries
 from rnnpipe.store import workspace_root
@@ -62,15 +63,19 @@ def _load(target: str, progress: Progress) -> Any:
 def _run_in_prefect(target: str, progress: Progress, parameters: dict[str, Any], workspace: Path) -> Any:
     """Run a flow in Prefect; ServiceError where Prefect, and nothing else, is what failed."""
     with prefect_server(workspace, while_starting=lambda: _load(target, progress)) as url:
+        from flows.letting_go import hold_on, let_go
         from flows.running import submitted
 
+        hold_on()
         try:
             result = _load(target, progress)(**parameters)
         except Exception as error:
             if isinstance(error, RnnpipeError) or answers(url):
                 _drain_quietly(INTERRUPTED_TIMEOUT_S)
                 raise
-            raise ServiceError(f"the Prefect server at {url} doesn't answer any more", "see its output") from error
+            let_go()
+            gone = f"the Prefect server at {mask_credentials(url)} doesn't answer any more"
+            raise ServiceError(gone, "see its output") from error
         except BaseException:
             _drain_quietly(INTERRUPTED_TIMEOUT_S)
             raise

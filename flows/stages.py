@@ -6,6 +6,7 @@ from typing import Any
 from prefect import Task
 
 from flows import tasks
+from flows.cached import with_cache
 from flows.running import Pending
 from flows.session import Session
 from rnnpipe.config import PipelineConfig
@@ -40,9 +41,11 @@ class Outcome(Reference):
 
 
 def submit_stage(session: Session, stage: Task[..., Any], name: str, recipe: Recipe, **arguments: Any) -> Pending:
-    """Submit a stage's task; where the store doesn't hold its output, Prefect's own cache is passed over."""
-    plan = session.plan(name, recipe)
-    return session.submit(stage.with_options(refresh_cache=not plan.present), recipe=recipe, **arguments)
+    """Submit a stage's task; Prefect's own cache is passed over where it isn't what the store holds."""
+    entry = session.store.find(recipe) if session.plan(name, recipe).present else None
+    if session.in_prefect:
+        stage = with_cache(stage, recipe, entry.ref if entry else None)
+    return session.submit(stage, recipe=recipe, **arguments)
 
 
 def prepare_data(session: Session, config: PipelineConfig) -> tuple[StageRef, StageRef]:

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
+from flows.cached import SERIALIZER, cache_key
 from flows.session import session
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import build_dataset, build_sequences
@@ -30,8 +31,7 @@ Json = dict[str, Any]
 
 def stage_key(context: TaskRunContext, parameters: Json) -> str:
     """Return the stage's key in the store."""
-    recipe: Recipe = parameters["recipe"]
-    return f"{recipe.stage}-{recipe.key}"
+    return cache_key(parameters["recipe"])
 
 
 def may_pass(task: object, task_run: object, state: Any) -> bool:
@@ -39,7 +39,7 @@ def may_pass(task: object, task_run: object, state: Any) -> bool:
     return isinstance(state.result(raise_on_failure=False), DownloadError)
 
 
-STAGE: Json = {"cache_key_fn": stage_key, "persist_result": True, "result_serializer": "json"}
+STAGE: Json = {"cache_key_fn": stage_key, "persist_result": True, "result_serializer": SERIALIZER}
 
 
 @task(

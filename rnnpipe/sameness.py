@@ -9,6 +9,7 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from rnnpipe.errors import DataError
 from rnnpipe.evaluation.deploy import SPEC_FILE, WEIGHTS_FILE
 from rnnpipe.evaluation.evaluate import PREDICTIONS_FILE
 from rnnpipe.files import sha256_file
@@ -129,7 +130,14 @@ def _of_predictions(recorded: Path, record: Record, evaluation: Path) -> Differe
 
 
 def _predictions(folder: Path) -> NDArray[np.float32]:
-    probabilities_NK: NDArray[np.float32] = safetensors.numpy.load_file(folder / PREDICTIONS_FILE)["probabilities"]
+    path = folder / PREDICTIONS_FILE
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            probabilities_NK: NDArray[np.float32] = file.get_tensor("probabilities")
+    except (safetensors.SafetensorError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} holds no predictions: {error}", "the version isn't one that rnnpipe made"
+        ) from None
     return probabilities_NK
 
 

@@ -80,7 +80,8 @@ class Store:
 
     def resolve(self, ref: StageRef) -> Entry:
         """Return the entry a reference names; FileNotFoundError if it isn't there or doesn't verify."""
-        entry = self._open(self.root / ref.stage / ref.key)
+        is_name = _is_inside(f"{ref.stage}/{ref.key}")
+        entry = self._open(self.root / ref.stage / ref.key) if is_name else None
         if entry is None or entry.ref.digest != ref.digest:
             raise FileNotFoundError(f"{ref.stage}/{ref.key[:12]} is not in the store {self.root}")
         return entry

@@ -67,7 +67,7 @@ def call(
 ) -> Iterator[Call]:
     """Return a function that does in this process what the command line does: the imports are paid for once."""
     logger, handler = logging.getLogger("rnnpipe"), signal.getsignal(signal.SIGTERM)
-    handlers = list(logger.handlers)
+    handlers, raises = list(logger.handlers), logging.raiseExceptions
 
     def run(*arguments: object, environment: Mapping[str, str] = MappingProxyType({})) -> Done:
         enter(workspace, monkeypatch)
@@ -80,6 +80,7 @@ def call(
 
     yield run
     logger.handlers[:] = handlers
+    logging.raiseExceptions = raises
     signal.signal(signal.SIGTERM, handler)
     gc.unfreeze()
 

@@ -93,3 +93,28 @@ def test_a_kill_in_the_middle_leaves_the_old_content_and_what_can_be_swept(tmp_p
     assert len(os.listdir(path.parent)) == 2  # noqa: PTH208
     sweep_temporaries(tmp_path)
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[" * 200_000, "nested too deeply|lists and objects"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+        (b" " * (16 << 20) + b"1", "larger than 16 MiB"),
+        (b"[" + b"[]," * 300_000 + b"1]", "more than 200,000 lists and objects"),
+        (b"\xff", "utf-8"),
+        (b"{", "Expecting"),
+        (b"9" * 100_000, "digits"),
+    ],
+    ids=["unclosed", "nested", "large", "wide", "bytes", "torn", "digits"],
+)
+def test_json_that_means_harm_is_a_value_error(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=reason):
+        read_json(path)
+
+
+def test_json_of_nearly_16_mib_is_read(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_bytes(b"[" + b"1," * 8_388_000 + b"1]")
+    assert len(read_json(tmp_path / "x.json")) == 8_388_001

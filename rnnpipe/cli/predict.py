@@ -1,6 +1,7 @@
 """predict: image files in, classes and probabilities out."""
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -39,22 +40,44 @@ def predict(model: str, images: tuple[Path, ...], invert: bool, as_json: bool) -
         if as_json:
             click.echo(json.dumps({"image": str(path), "class": best, "probabilities": probabilities}))
         else:
-            click.echo(f"{path}  {best}  {probabilities[best]:.4f}")
+            click.echo(f"{_printable(path)}  {best}  {probabilities[best]:.4f}")
     return code
 
 
 def _image_files(images: tuple[Path, ...]) -> list[Path]:
     """Return the files meant; of a folder its images, but nothing hidden."""
-    from rnnpipe.data.folder import SUFFIXES
     from rnnpipe.errors import DataError
 
     paths: list[Path] = []
     for image in images:
-        if not image.exists():
-            raise DataError(f"{image}: there is no such file or folder", "name image files, or a folder of them")
-        below = [path for path in sorted(image.rglob("*")) if path.suffix.lower() in SUFFIXES]
-        shown = [path for path in below if not any(part.startswith(".") for part in path.relative_to(image).parts)]
-        if image.is_dir() and not shown:
-            raise DataError(f"{image}: no image in this folder", f"images end in {', '.join(sorted(SUFFIXES))}")
-        paths += shown if image.is_dir() else [image]
+        if not os.path.exists(image):  # noqa: PTH110 (Path.exists raises for a name that is too long)
+            raise DataError(
+                f"{_printable(image)}: there is no such file or folder", "name image files, or a folder of them"
+            )
+        paths += _images_below(image) if image.is_dir() else [image]
     return paths
+
+
+def _images_below(folder: Path) -> list[Path]:
+    from rnnpipe.data.folder import SUFFIXES
+    from rnnpipe.errors import DataError
+
+    root = Path(os.path.realpath(folder))
+    below = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
+    shown = [path for path in below if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    if not shown:
+        raise DataError(
+            f"{_printable(folder)}: no image in this folder", f"images end in {', '.join(sorted(SUFFIXES))}"
+        )
+    for path in shown:
+        if not Path(os.path.realpath(path)).is_relative_to(root):
+            raise DataError(
+                f"{_printable(path)}: a link that leads out of the folder",
+                "name what it leads to beside the folder, or copy it into the folder",
+            )
+    return shown
+
+
+def _printable(path: Path) -> str:
+    """Return a path for a terminal: bytes that are no UTF-8 and control characters are written as escapes."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(path))

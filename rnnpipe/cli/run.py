@@ -66,6 +66,7 @@ def quieten_prefect() -> None:
     Inside the display, whose sys.stderr prints above it.
     """
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    logging.raiseExceptions = False  # logs that a lost Prefect doesn't take: that it is lost is told in words
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))

@@ -18,7 +18,7 @@ def resolve_uri(configured: str | None, workspace: Path) -> str:
     TrackingError for anything but sqlite and http(s).
     """
     uri = configured or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_uri(workspace / DATABASE_NAME)
-    if is_server(uri) and urlsplit(uri).hostname:
+    if is_server(uri) and _host(uri):
         return uri.rstrip("/")
     if uri.startswith(SQLITE_PREFIX) and (path := uri.removeprefix(SQLITE_PREFIX)):
         return sqlite_uri(Path(path))
@@ -41,6 +41,13 @@ def sqlite_uri(path: Path) -> str:
 def sqlite_path(uri: str) -> Path:
     """Return the file of an SQLite URI."""
     return Path(uri.removeprefix(SQLITE_PREFIX))
+
+
+def _host(uri: str) -> str | None:
+    try:
+        return urlsplit(uri).hostname
+    except ValueError:  # brackets without an IPv6 address in them
+        return None
 
 
 def is_server(uri: str) -> bool:

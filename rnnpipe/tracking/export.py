@@ -5,6 +5,7 @@ process (no rnnpipe, no pickle) before anything is registered.
 """
 
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -26,6 +27,7 @@ from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
 
 MODEL_FILES = (WEIGHTS_FILE, SPEC_FILE)
 MODEL_DIGEST_TAG = "rnnpipe.model_digest"
+DIGEST = re.compile("[0-9a-f]{64}")
 RECORD_DIGEST_TAG = "rnnpipe.record_digest"
 CHECKED_BATCHES = (1, 2, 999)
 TOLERANCE = 1e-5
@@ -47,6 +49,17 @@ for batch in sys.argv[2:]:
 def model_digest(model_folder: Path) -> str:
     """Return the SHA-256 (hex) over weights and spec of a model folder."""
     return digest_of({name: sha256_file(model_folder / name) for name in MODEL_FILES})
+
+
+def registered_digest(uri: str, tags: Mapping[str, str]) -> str:
+    """Return the digest of weights and spec that stands on a version; RegistrationError where none does."""
+    digest = tags.get(MODEL_DIGEST_TAG, "")
+    if not DIGEST.fullmatch(digest):  # it becomes the name of a folder
+        raise RegistrationError(
+            f"{uri} has no digest of its files as the tag {MODEL_DIGEST_TAG}",
+            "it isn't one that rnnpipe registered, or its tag was changed: train and register it again",
+        )
+    return digest
 
 
 def log_deployed_model(

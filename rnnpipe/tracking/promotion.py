@@ -16,6 +16,7 @@ from rnnpipe.tracking.export import (
     check_round_trip,
     log_deployed_model,
     model_digest,
+    registered_digest,
 )
 from rnnpipe.tracking.record import Record, write_record
 from rnnpipe.tracking.registry import Candidate, Version
@@ -93,8 +94,11 @@ def record_verdict(tracking: Tracking, version: Version, verdict: Verdict) -> No
 
 @retried
 def fetch_model(tracking: Tracking, version: Version, workspace: Path) -> Path:
-    """Return the folder of a version's weights and spec in the workspace, fetched if it isn't there."""
-    digest = version.tags[MODEL_DIGEST_TAG]
+    """Return the folder of a version's weights and spec in the workspace, fetched if it isn't there.
+
+    TrackingError where they aren't the files that were registered, or the version doesn't say which were.
+    """
+    digest = registered_digest(version.uri, version.tags)
     folder = workspace / "models" / digest
     if all((folder / name).exists() for name in MODEL_FILES) and model_digest(folder) == digest:
         return folder

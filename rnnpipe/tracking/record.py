@@ -5,6 +5,7 @@ record.json                 everything that the training was made from, and the 
 weights.safetensors, model.json, journal.jsonl, predictions.safetensors
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -23,6 +24,7 @@ from rnnpipe.training.environment import Environment
 from rnnpipe.training.journal import JOURNAL_FILE, Event, read_journal, step_losses
 
 RECORD_FILE = "record.json"
+MAX_MISTAKES = 5
 REPRODUCED_TAG = "rnnpipe.reproduced"
 DIGESTED_FILES = (WEIGHTS_FILE, SPEC_FILE, Path(JOURNAL_FILE).name, PREDICTIONS_FILE)
 
@@ -90,20 +92,16 @@ def fetch_record(tracking: Tracking, version: Version, folder: Path) -> Record:
             f"{version.uri} carries no record of its making",
             "it comes from an older rnnpipe: train and register it again",
         )
-    fetch = retried(download_files)
-    fetch(tracking, version, (RECORD_FILE,), folder)
-    _check(version, folder / RECORD_FILE, version.tags[RECORD_DIGEST_TAG])
+    fetch, expected = retried(download_files), {RECORD_FILE: version.tags[RECORD_DIGEST_TAG]}
+    fetch(tracking, version, (RECORD_FILE,), folder, _checking(version, expected))
     try:
         record = Record.model_validate(read_json(folder / RECORD_FILE))
-    except ValidationError as error:
-        fields = ", ".join(sorted({".".join(map(str, item["loc"])) for item in error.errors()}))
+    except ValueError as error:
         raise TrackingError(
-            f"the record of {version.uri} isn't one that this rnnpipe reads: {fields}",
+            f"the record of {version.uri} isn't one that this rnnpipe reads: {_mistakes(error)}",
             f"use the rnnpipe it was registered with: {version.tags.get('rnnpipe.code', 'see its tags')}",
         ) from None
-    fetch(tracking, version, DIGESTED_FILES, folder)
-    for name in DIGESTED_FILES:
-        _check(version, folder / name, record.files[name])
+    fetch(tracking, version, DIGESTED_FILES, folder, _checking(version, record.files))
     return record
 
 
@@ -121,9 +119,23 @@ def _files_of(training: Entry, evaluation: Entry) -> list[Path]:
     ]
 
 
-def _check(version: Version, path: Path, digest: str) -> None:
-    if sha256_file(path) != digest:
-        raise TrackingError(
-            f"{path.name} of {version.uri} is not the file that was registered",
-            "the artifact store is damaged: restore it, or train and register the model again",
-        )
+def _mistakes(error: ValueError) -> str:
+    """Return the fields that aren't as they should be, or what is wrong with the whole."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    fields = {".".join(map(str, item["loc"])) or item["msg"] for item in error.errors()}
+    return ", ".join(sorted(fields)[:MAX_MISTAKES])
+
+
+def _checking(version: Version, digests: Mapping[str, str]) -> Callable[[Path], None]:
+    """Return what checks the fetched files in a folder against their digests."""
+
+    def check(folder: Path) -> None:
+        for path in folder.iterdir():
+            if sha256_file(path) != digests.get(path.name):
+                raise TrackingError(
+                    f"{path.name} of {version.uri} is not the file that was registered",
+                    "the artifact store is damaged: restore it, or train and register the model again",
+                )
+
+    return check

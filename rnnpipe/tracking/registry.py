@@ -6,7 +6,7 @@ reliably only at the registered model itself, so they are read there and nowhere
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from typing import Literal
 from rnnpipe.errors import ConfigError, TrackingError
 from rnnpipe.files import scratch_folder
 from rnnpipe.tracking.client import Tracking, download, mlflow, mlflow_errors, retried
-from rnnpipe.tracking.export import MODEL_DIGEST_TAG, MODEL_FILES, model_digest
+from rnnpipe.tracking.export import MODEL_DIGEST_TAG, MODEL_FILES, model_digest, registered_digest
 
 Alias = Literal["champion", "challenger", "previous"]
 
@@ -175,23 +175,34 @@ def download_model(tracking: Tracking, version: Version, destination: Path) -> P
 
     TrackingError if they aren't the files that were registered.
     """
-    download_files(tracking, version, MODEL_FILES, destination)
-    if model_digest(destination) != version.tags[MODEL_DIGEST_TAG]:
-        raise TrackingError(
-            f"the files of {version.uri} are not those that were registered",
-            "the artifact store is damaged: restore it, or train and register the model again",
-        )
+    expected = registered_digest(version.uri, version.tags)
+
+    def check(folder: Path) -> None:
+        if model_digest(folder) != expected:
+            raise TrackingError(
+                f"the files of {version.uri} are not those that were registered",
+                "the artifact store is damaged: restore it, or train and register the model again",
+            )
+
+    download_files(tracking, version, MODEL_FILES, destination, check)
     return destination
 
 
-def download_files(tracking: Tracking, version: Version, names: Sequence[str], destination: Path) -> None:
-    """Fetch files that a version carries into a folder; TrackingError where one isn't there."""
+def download_files(
+    tracking: Tracking, version: Version, names: Sequence[str], destination: Path, check: Callable[[Path], None]
+) -> None:
+    """Fetch files that a version carries into a folder, each only once `check(scratch folder)` has passed them.
+
+    TrackingError where one isn't there, and whatever `check` raises.
+    """
     destination.mkdir(parents=True, exist_ok=True)
     with mlflow_errors(f"fetch the files of {version.uri}"), scratch_folder(destination) as folder:
         source = tracking.client.get_model_version_download_uri(version.name, str(version.number))
         for name in names:
-            uri = f"{source}/extra_files/{name}"
-            download(tracking, uri, folder).replace(destination / name)
+            download(tracking, f"{source}/extra_files/{name}", folder)
+        check(folder)
+        for name in names:
+            (folder / name).replace(destination / name)
 
 
 def _find_model(tracking: Tracking, name: str) -> "mlflow.entities.model_registry.RegisteredModel | None":

@@ -9,20 +9,22 @@ Weights, optimiser, best so far, cursor and losses are all there is: the learnin
 the order of the images of seed and epoch, dropout's noise of seed and step; fp32 and bf16 need no loss scaling.
 """
 
+import hashlib
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import safetensors.torch
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rnnpipe import faults
-from rnnpipe.files import atomic_path, digest_of, read_json, sha256_file, write_json
+from rnnpipe.files import digest_of, read_json, sha256_file, write_bytes, write_json
 from rnnpipe.training.journal import Mark, holds
 
 CHECKPOINT_FOLDER = "log/checkpoints"
 GENERATIONS = 2
+UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError)
 
 
 @dataclass
@@ -55,9 +57,10 @@ def save_checkpoint(
         tensors |= {f"optimizer.{number}.{name}": value for name, value in state.items() if value is not None}
     place = folder / CHECKPOINT_FOLDER
     path = place / f"{_stem(progress)}.safetensors"
-    with atomic_path(path) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary)
-    record = {"tensors_sha256": sha256_file(path), "progress": asdict(progress)}
+    # bytes: a full disk is then an OSError, which says so, and not one of safetensors
+    content = safetensors.torch.save({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    write_bytes(path, content)
+    record = {"tensors_sha256": hashlib.sha256(content).hexdigest(), "progress": asdict(progress)}
     write_json(path.with_suffix(".json"), {**record, "record_sha256": digest_of(record)})
     _remove_others(place, _stem(progress))
 
@@ -76,7 +79,7 @@ def load_checkpoint(
             progress, tensors = _read(path)
             if not holds(folder, progress.mark):
                 raise ValueError("the journal isn't the one it was written with")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except UNUSABLE as error:
             passed_over.append(f"checkpoint {path.name} can't be used: {error}")
             continue
         network.load_state_dict(_below(tensors, "network."))
@@ -102,7 +105,7 @@ def _remove_others(place: Path, newest: str) -> None:
 
 
 def _read(path: Path) -> tuple[Progress, Tensors]:
-    """Return what a checkpoint holds; ValueError, KeyError or TypeError where it isn't what was written."""
+    """Return what a checkpoint holds; one of UNUSABLE where it isn't what was written."""
     record = read_json(path)
     written = record.pop("record_sha256")
     if digest_of(record) != written:
@@ -110,7 +113,7 @@ def _read(path: Path) -> tuple[Progress, Tensors]:
     progress = Progress(**{**record["progress"], "mark": Mark(**record["progress"]["mark"])})
     if sha256_file(path.with_suffix(".safetensors")) != record["tensors_sha256"]:
         raise ValueError("the tensors are not those it was written with")
-    return progress, load_file(path.with_suffix(".safetensors"))
+    return progress, safetensors.torch.load_file(path.with_suffix(".safetensors"))
 
 
 def _below(tensors: Tensors, prefix: str) -> Tensors:

@@ -1,8 +1,8 @@
 """Runs that are killed, interrupted, terminated: nothing is left behind, and the next run goes on from there."""
 
-import shutil
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +18,12 @@ from rnnpipe.store import MANIFEST, Store
 from rnnpipe.tracking.addresses import sqlite_uri
 from rnnpipe.tracking.client import open_tracking
 from rnnpipe.training.job import training_recipe
-from rnnpipe.training.journal import epochs_of, read_journal
+from rnnpipe.training.journal import epochs_of, final_events, read_journal
 from rnnpipe.training.supervise import train_supervised
 
 EPOCHS = 12
+INTERRUPTED_EPOCHS = 60
+TO_STOP_S = 6.0  # after Ctrl-C; a checkpoint is there a second before
 VARIANTS = [{"name": "gru", "hidden_size": 16, "num_layers": 1}, {"name": "single-neuron"}]
 LABELS = ["gru-16x1 s0", "single-neuron s0"]
 
@@ -47,12 +49,16 @@ def epochs_done(own: Workspace) -> list[int]:
     return [len(epochs_of(read_journal(folder))) for folder in folders]
 
 
-def start_and_send(own: Workspace, config: Path, number: signal.Signals) -> Done:
-    """Start a run and send it a signal once each of two trainings is past its second epoch."""
+def start_and_send(own: Workspace, config: Path, number: signal.Signals) -> tuple[Done, float]:
+    """Start a run and send it a signal once each of two trainings is past its second epoch.
+
+    Returns how it ended, and how many seconds later.
+    """
     with own.start("run", config) as process:
         wait_for(lambda: process.poll() is not None or [done >= 2 for done in epochs_done(own)] == [True, True])
         process.send_signal(number)
-        return done(process)
+        sent = time.monotonic()
+        return done(process), time.monotonic() - sent
 
 
 def weights_of(own: Workspace) -> dict[str, str]:
@@ -81,7 +87,7 @@ def undisturbed_weights(own: Workspace, folder: Path) -> dict[str, str]:
 
 def test_a_killed_run_leaves_nothing_and_ends_as_if_undisturbed(own: Workspace, tmp_path: Path) -> None:
     config = config_of(own)
-    killed = start_and_send(own, config, signal.SIGKILL)
+    killed, _ = start_and_send(own, config, signal.SIGKILL)
     assert killed.code == -signal.SIGKILL
     wait_for(lambda: not own.processes(), timeout_s=20)
     assert not own.manifests("trainings")
@@ -94,25 +100,40 @@ def test_a_killed_run_leaves_nothing_and_ends_as_if_undisturbed(own: Workspace, 
     for folder in own.home.glob("store/trainings/*/"):
         assert [event["epoch"] for event in epochs_of(read_journal(folder))] == list(range(1, EPOCHS + 1))
     assert weights_of(own) == undisturbed_weights(own, tmp_path / "undisturbed")
-    tracking = open_tracking(sqlite_uri(own.home / "mlflow.db"), "long", own.home)
-    runs = tracking.client.search_runs([tracking.experiment_id])
-    assert sorted(run.info.run_name for run in runs) == LABELS
-    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert statuses(own, "long") == dict.fromkeys(LABELS, "FINISHED")
 
 
 @pytest.mark.usefixtures("first_run")
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )
-def test_an_interrupted_run_ends_cleanly(workspace: Workspace, number: signal.Signals, code: int) -> None:
-    before = {process.pid for process in workspace.processes()}
-    ended = start_and_send(workspace, config_of(workspace, "interrupted", epochs=5000 + code), number)
+def test_an_interrupted_run_ends_cleanly_and_goes_on(
+    workspace: Workspace, call: Callable[..., Done], number: signal.Signals, code: int
+) -> None:
+    before, earlier = {process.pid for process in workspace.processes()}, set(workspace.manifests("trainings"))
+    name = f"interrupted-{code}"
+    config = config_of(workspace, name, epochs=INTERRUPTED_EPOCHS + code % 2)  # not the same training twice
+    ended, took_s = start_and_send(workspace, config, number)
     assert ended.code == code, ended.err
     assert "interrupted; what was finished is kept" in ended.err and "Traceback" not in ended.err
-    assert {process.pid for process in workspace.processes()} == before
-    for folder in workspace.home.glob("store/trainings/*/"):
-        if not (folder / MANIFEST).exists():
-            shutil.rmtree(folder)
-    url = running_url(workspace.home)
-    (latest,) = ask(str(url), "flow_runs/filter", sort="START_TIME_DESC", limit=1)
-    assert latest["name"] == "interrupted digits-rows" and latest["state"]["type"] == "CRASHED"
+    assert took_s < TO_STOP_S and {process.pid for process in workspace.processes()} == before
+    (latest,) = ask(str(running_url(workspace.home)), "flow_runs/filter", sort="START_TIME_DESC", limit=1)
+    assert latest["name"] == f"{name} digits-rows" and latest["state"]["type"] == "CRASHED"
+    stopped = [folder for folder in workspace.home.glob("store/trainings/*/") if not (folder / MANIFEST).exists()]
+    assert [final_events(read_journal(folder))[-1]["event"] for folder in stopped] == ["checkpoint"] * 2
+    assert set(statuses(workspace, name).values()) <= {"KILLED", "FAILED"} and len(statuses(workspace, name)) == 2
+
+    whole = call("run", config)
+    assert whole.code == 0, whole.err
+    assert all(f"{label}  goes on after step " in whole.out for label in LABELS)
+    assert set(workspace.manifests("trainings")) - earlier == {folder / MANIFEST for folder in stopped}
+    assert statuses(workspace, name) == dict.fromkeys(LABELS, "FINISHED")
+
+
+def statuses(own: Workspace, experiment: str) -> dict[str, str]:
+    """Return the state of each run in MLflow by name; no name may be there twice."""
+    tracking = open_tracking(sqlite_uri(own.home / "mlflow.db"), experiment, own.home)
+    runs = tracking.client.search_runs([tracking.experiment_id])
+    found = {run.info.run_name: run.info.status for run in runs}
+    assert len(found) == len(runs)
+    return found

@@ -21,7 +21,18 @@ def test_relative_database_means_the_same_file_everywhere(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize(
-    "uri", ["file:///srv/mlruns", "mlruns", "./mlruns", "databricks", "sqlite:///", "sqlite://", "http://"]
+    "uri",
+    [
+        "file:///srv/mlruns",
+        "mlruns",
+        "./mlruns",
+        "databricks",
+        "sqlite:///",
+        "sqlite://",
+        "http://",
+        "http://[1",
+        "https://[x]/",
+    ],
 )
 def test_other_stores_are_refused_with_a_fix(uri: str, tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match=r"fix: .*sqlite:////"):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from rnnpipe.errors import ConfigError, RegistrationError, TrackingError
 from rnnpipe.evaluation.deploy import Deploy, load_model
 from rnnpipe.tracking import registry, views
 from rnnpipe.tracking.client import Tracking
-from rnnpipe.tracking.export import MODEL_FILES, check_round_trip, log_deployed_model
+from rnnpipe.tracking.export import MODEL_DIGEST_TAG, MODEL_FILES, check_round_trip, log_deployed_model
+from rnnpipe.tracking.promotion import fetch_model
 from rnnpipe.tracking.registry import Candidate, Version
 from rnnpipe.tracking.runs import MetricPoint, RunSpec, log_points, start_run
 
@@ -162,9 +164,22 @@ def test_damaged_artifacts_are_told(tracking: Tracking, make_model: MakeModel, t
     shutil.copy(make_model("basic", 6) / "weights.safetensors", kept / "artifacts" / "extra_files")
     with pytest.raises(TrackingError, match="not those that were registered"):
         registry.download_model(tracking, version, tmp_path)
+    assert list(tmp_path.iterdir()) == []
     shutil.rmtree(kept)
     with pytest.raises(TrackingError, match="can't fetch"):
         registry.download_model(tracking, version, tmp_path)
+
+
+@pytest.mark.parametrize("digest", ["", "../../elsewhere", "/elsewhere", "0" * 63, "0" * 64 + "\n", "G" * 64])
+def test_a_digest_that_is_none_names_no_folder(
+    tracking: Tracking, stored: dict[str, tuple[str, str, Path]], tmp_path: Path, digest: str
+) -> None:
+    version = register(tracking, stored["gru"], "fetched", "f1")
+    odd = dataclasses.replace(version, tags={**version.tags, MODEL_DIGEST_TAG: digest})
+    with pytest.raises(TrackingError, match="has no digest of its files"):
+        fetch_model(tracking, odd, tmp_path / "home")
+    assert list(tmp_path.iterdir()) == []
+    assert fetch_model(tracking, version, tmp_path / "home").parent == tmp_path / "home" / "models"
 
 
 def test_the_registered_model_loads_with_mlflow_alone(

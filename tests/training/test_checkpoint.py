@@ -1,6 +1,8 @@
 import copy
+import errno
 import json
 import math
+import resource
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from torch import nn
 
 from rnnpipe.config.sections import TrainingConfig
+from rnnpipe.files import digest_of, sha256_file, write_json
 from rnnpipe.training.checkpoint import CHECKPOINT_FOLDER, Progress, load_checkpoint, save_checkpoint
 from rnnpipe.training.journal import event_line
 from rnnpipe.training.optimization import build_optimizer
@@ -190,3 +193,27 @@ def test_the_record_can_be_read(tmp_path):
     save(tmp_path, 1)
     record = json.loads((tmp_path / CHECKPOINT_FOLDER / f"{stem(1)}.json").read_text(encoding="utf-8"))
     assert record["progress"]["epoch"] == 1 and len(record["tensors_sha256"]) == 64
+
+
+def test_tensors_that_are_none_are_passed_over_whatever_their_digest_says(tmp_path):
+    save(tmp_path, 2)
+    path = tmp_path / CHECKPOINT_FOLDER / f"{stem(2)}.safetensors"
+    path.write_bytes(b"no tensors")
+    record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    record["tensors_sha256"] = sha256_file(path)
+    del record["record_sha256"]
+    write_json(path.with_suffix(".json"), {**record, "record_sha256": digest_of(record)})
+    progress, _, passed_over = load_checkpoint(tmp_path, *make({}))
+    assert progress.epoch == 1 and f"{stem(2)}.json can't be used: " in passed_over[0]
+
+
+def test_a_full_disk_says_so(tmp_path):
+    network, optimizer = make({})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            save_checkpoint(tmp_path, Progress(1, 10), network, optimizer, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG and names(tmp_path) == []

@@ -1,0 +1,19 @@
+"""What Prefect sends beside the run, events (the states of tasks) and logs: how much is tried when its API is gone."""
+
+from prefect.events.clients import PrefectEventsClient
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import set_api_log_sink
+
+# At once: an event that can't be sent is kept for the next connection. Prefect's own ten take seven seconds an event.
+RECONNECTIONS = 2
+
+
+def hold_on() -> None:
+    """Send Prefect events and logs from now on; call it before a flow starts."""
+    set_api_log_sink(None)
+    EventsWorker.set_client_override(PrefectEventsClient, reconnection_attempts=RECONNECTIONS)
+
+
+def let_go() -> None:
+    """Drop the logs from now on: nobody takes them, and the end of the process would wait for each batch."""
+    set_api_log_sink(lambda log: None)
