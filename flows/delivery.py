@@ -71,6 +71,6 @@ def _deliver(session: Session, outcome: Outcome, path: Path) -> Judgement | None
 
 
 def _name(outcome: Outcome) -> str:
-    """Return the digest of what an outcome is of: a run that makes it again, even with other times, replaces it."""
+    """Return the digest of what an outcome is of: a run that makes it again replaces it, whatever its times."""
     trainings = [each.training.key for each in outcome.trained]
     return digest_of({"config": outcome.config.as_json(), "trainings": trainings})
