@@ -1,10 +1,10 @@
-"""What Prefect sends beside the run, events (the states of tasks) and logs: how much is tried when its API is gone."""
+"""Events (tasks' states) and logs, which Prefect sends beside the run: what is tried when its API is gone."""
 
 from prefect.events.clients import PrefectEventsClient
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import set_api_log_sink
 
-# At once: an event that can't be sent is kept for the next connection. Prefect's own ten take seven seconds an event.
+# at once: an event that can't be sent waits for the next connection; Prefect's own ten take seven seconds an event
 RECONNECTIONS = 2
 
 
