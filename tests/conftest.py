@@ -26,9 +26,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one of the test processes, and all that run flows in one, with one workspace."""
+    """Keep a file's tests in one of the test processes, and all that run flows in one, with one workspace.
+
+    The campaign's parts are long and share nothing.
+    """
     for item in items:
-        group = "flows" if item.path.parent.name in ONE_WORKSPACE else str(item.path)
+        folder = item.path.parent.name
+        group = "flows" if folder in ONE_WORKSPACE else item.nodeid if folder == "campaign" else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
 
 
@@ -56,6 +60,7 @@ def _prefect_knows_the_server(workspace: Workspace) -> None:
         enter(workspace, patch)
         patch.setenv("PREFECT_API_URL", keep_server(workspace.home))
         importlib.import_module("flows.pipeline")
+        importlib.import_module("prefect.context").refresh_global_settings_context()  # it may be imported already
 
 
 @pytest.fixture

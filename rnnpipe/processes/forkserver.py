@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock
 
 from rnnpipe.catalogue import load_target
 from rnnpipe.errors import RnnpipeError, explained
-from rnnpipe.files import write_json
+from rnnpipe.files import sweep_temporaries, write_json
 from rnnpipe.processes.lifetime import die_with_parent, stop_processes
 
 ERROR_FILE = "log/error.json"
@@ -39,7 +40,9 @@ def run_job(target: str, folder: Path, job: str) -> int:
         os.dup2(output, descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
-        load_target(target)(folder)
+        with FileLock(f"{folder}.process.lock"):  # a killed user's job may still be on its last breath here
+            sweep_temporaries(folder)  # what a kill left would count as content of the stage
+            load_target(target)(folder)
         return 0
     except Exception as raised:
         error = explained(raised)

@@ -1,17 +1,15 @@
 """A training as a stage: its recipe, the process that trains, and what is kept of it.
 
 The process reads `log/job.json` in the stage's folder and imports neither Prefect nor MLflow. It holds the lock of
-its device, and one on the folder, for its whole life.
+its device for its whole life.
 """
 
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from rnnpipe.config import PipelineConfig, VariantConfig
-from rnnpipe.files import read_json, sha256_file, sha256_tree, sweep_temporaries, write_json
+from rnnpipe.files import read_json, sha256_file, sha256_tree, write_json
 from rnnpipe.references import Recipe, StageRef
 
 JOB_FILE = "log/job.json"
@@ -65,8 +63,6 @@ def train(folder: Path) -> None:
 
     job = read_json(folder / JOB_FILE)
     config = PipelineConfig.model_validate(job["config"])
-    with FileLock(f"{folder}.process.lock"):  # a killed run's process may still be on its last breath
-        sweep_temporaries(folder)  # what a kill left would count as content of the stage
-        variant = config.variants[job["variant"]]
-        facts = run_training(folder, Path(job["sequences"]), config, variant=variant, seed=job["seed"])
-        write_json(folder / RESULT_FILE, facts)
+    variant = config.variants[job["variant"]]
+    facts = run_training(folder, Path(job["sequences"]), config, variant=variant, seed=job["seed"])
+    write_json(folder / RESULT_FILE, facts)

@@ -45,7 +45,7 @@ IN_A_NAME_SPACE = ("unshare", "--user", "--map-root-user", "--mount")
 def points(undisturbed: "Undisturbed", count: int, seed: int) -> list[Tally]:
     import kills
 
-    return [kills.named_points(undisturbed, "gru")]
+    return [kills.named_points(undisturbed, "basic")]
 
 
 def kills(undisturbed: "Undisturbed", count: int, seed: int) -> list[Tally]:

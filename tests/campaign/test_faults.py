@@ -24,15 +24,22 @@ def run(folder: Path, *parts: str, prefix: tuple[str, ...] = ()) -> list[Finding
 
 
 @pytest.mark.timeout(900)
-def test_killed_damaged_and_crowded_runs_end_as_undisturbed_ones(tmp_path: Path) -> None:
-    findings = run(tmp_path, "points", "kills", "damage", "crowds", "answers")
+@pytest.mark.parametrize(("part", "fewest"), [("points", 100), ("kills", 60)])
+def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path: Path, part: str, fewest: int) -> None:
+    (finding,) = run(tmp_path, part)
+    assert not finding.failures, describe([finding])
+    assert finding.injections >= fewest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_damaged_and_crowded_runs_end_as_undisturbed_ones(tmp_path: Path) -> None:
+    findings = run(tmp_path, "damage", "crowds", "answers")
     assert not any(each.failures for each in findings), describe(findings)
-    counts = {each.fault: each.injections for each in findings}
-    assert counts["kill at a named point"] > 100
-    assert counts["SIGKILL at random, 1 to 5 times a run"] >= 60
-    assert len(findings) == 9 and all(counts.values())
+    assert len(findings) == 7 and all(each.injections for each in findings)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux" or not shutil.which("unshare"), reason="needs Linux' name spaces")
 def test_a_disk_that_is_full_or_read_only_loses_nothing(tmp_path: Path) -> None:
     space = ("unshare", "--user", "--map-root-user", "--mount")

@@ -85,6 +85,7 @@ def undisturbed_weights(own: Workspace, folder: Path) -> dict[str, str]:
     return weights
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_nothing_and_ends_as_if_undisturbed(own: Workspace, tmp_path: Path) -> None:
     config = config_of(own)
     killed, _ = start_and_send(own, config, signal.SIGKILL)

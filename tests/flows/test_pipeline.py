@@ -140,6 +140,7 @@ def test_versions_are_held_promoted_and_rejected(workspace: Workspace, tracking:
     assert aliases == {"champion": "2", "previous": "1"}
 
 
+@pytest.mark.slow
 def test_mlflow_gets_later_what_it_missed(workspace: Workspace, tracking: Tracking, call: Any) -> None:
     before = {run.info.run_id for run in runs_of(tracking)}
     changed = ("--set", "training.learning_rate=0.02", "--set", "registry.register_model=false")

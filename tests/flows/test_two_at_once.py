@@ -31,6 +31,7 @@ def first(own: Workspace) -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
+@pytest.mark.slow
 def test_the_second_waits_for_the_first(own: Workspace, first: "subprocess.Popen[str]") -> None:
     with own.start("run", own.config(), *ONE_NET) as second, ThreadPoolExecutor() as threads:
         assert second.stderr is not None

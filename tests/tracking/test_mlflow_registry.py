@@ -64,6 +64,7 @@ def test_a_stranger_gets_the_same_probabilities(checks: dict[str, Future[float]]
     assert checks[variant].result() <= 1e-5
 
 
+@pytest.mark.slow
 def test_other_weights_are_found_out(checks: dict[str, Future[float]]) -> None:
     with pytest.raises(RegistrationError, match="probabilities differ by 0"):
         checks["other weights"].result()
