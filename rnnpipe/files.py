@@ -113,8 +113,12 @@ def _is_left_behind(path: Path) -> bool:
     host, _, process = path.name.removesuffix(SUFFIX).split(".")[-2].partition("-")
     if host != _host() or not process.isdecimal():
         return time.time() - written_s > FORGOTTEN_S
-    try:  # a younger process can have its number, the more so in containers
-        return psutil.Process(int(process)).create_time() > written_s + CLOCK_TOLERANCE_S
+    try:
+        writer = psutil.Process(int(process))
+        # where nobody waits for orphans, as in many containers, the dead stay as zombies; or a younger process
+        # has the number
+        is_dead = writer.status() == psutil.STATUS_ZOMBIE
+        return is_dead or writer.create_time() > written_s + CLOCK_TOLERANCE_S
     except psutil.NoSuchProcess:
         return True
 

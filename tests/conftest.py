@@ -92,7 +92,7 @@ def call(
 
 def enter(workspace: Workspace, patch: pytest.MonkeyPatch) -> None:
     """Let this process find the workspace."""
-    for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
+    for name in [*(name for name in os.environ if name.startswith("PREFECT_")), "MLFLOW_TRACKING_URI"]:
         patch.delenv(name, raising=False)
     for name in ("RNNPIPE_HOME", "RNNPIPE_LOCKS", "PYTHONPATH"):
         patch.setenv(name, workspace.environment[name])

@@ -5,8 +5,10 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from rnnpipe.files import (
@@ -118,3 +120,12 @@ def test_json_that_means_harm_is_a_value_error(tmp_path: Path, content: bytes, r
 def test_json_of_nearly_16_mib_is_read(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_bytes(b"[" + b"1," * 8_388_000 + b"1]")
     assert len(read_json(tmp_path / "x.json")) == 8_388_001
+
+
+def test_the_file_of_a_zombie_is_swept(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    with subprocess.Popen([sys.executable, "-c", KILLED_IN_THE_MIDDLE, str(path)]) as killed:
+        while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        sweep_temporaries(tmp_path)
+        assert list(tmp_path.iterdir()) == []
