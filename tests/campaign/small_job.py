@@ -26,7 +26,7 @@ from rnnpipe import faults
 from rnnpipe.catalogue import VARIANTS
 from rnnpipe.config import PipelineConfig
 from rnnpipe.files import digest_of
-from rnnpipe.processes import launcher
+from rnnpipe.processes import launcher, slots
 from rnnpipe.processes.forkserver import serve
 
 PRELOADED = (
@@ -37,6 +37,7 @@ PRELOADED = (
 )  # fmt: skip
 NOWHERE = "http://127.0.0.1:9/api"
 LONGEST_S = 300.0
+POLL_S = 0.02
 HUNG = 99
 
 
@@ -187,6 +188,7 @@ class Trial:
             "Popen": lambda *a, **k: servers.pop() if servers else ForkedServer(), "PIPE": -1,
         })  # fmt: skip
         export._read_back = read_back_here
+        launcher.POLL_S = slots.POLL_S = POLL_S
         values = self.config.as_json()
         path = self.output.with_suffix(f".{digest_of(values)[:8]}.yaml")
         path.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
