@@ -25,7 +25,7 @@ check: $(INSTALLED) ## Lint, format, types, layers, configs
 bench: $(INSTALLED) ## Measure training speed against the plain tutorial loop
 	$(BIN)/python -m benchmarks.training
 
-faults: $(INSTALLED) ## Break it on purpose and compare (LONG=1: as often as docs/RELIABILITY.md says, hours)
+faults: $(INSTALLED) ## Break it on purpose and compare (LONG=1: for hours, and writes the page)
 	$(BIN)/python tests/campaign/campaign.py run $(if $(LONG),--long)
 
 ui: $(INSTALLED) ## Open the MLflow and Prefect pages on this machine
