@@ -26,7 +26,7 @@ from rnnpipe.files import write_json
 from rnnpipe.runtime import describe_device, seed_everything, set_threads
 from rnnpipe.training.journal import Journal, read_journal, step_losses
 from rnnpipe.training.loop import Fit
-from rnnpipe.training.setting import Setting, TrainingData
+from rnnpipe.training.setting import NullRecorder, Setting, TrainingData
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks/results/resuming.json"
@@ -47,7 +47,7 @@ def train(data: TrainingData, folder: Path | None) -> float:
     fitting = Fit(build_network(setting.spec, seed=0), data, setting)
     started = time.perf_counter()
     if folder is None:
-        fitting.run()
+        fitting.run(NullRecorder())
     else:
         with Journal(folder) as journal:
             fitting.run(journal)
