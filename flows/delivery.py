@@ -11,21 +11,12 @@ from pydantic import ValidationError
 
 from flows.judging import Judgement, judge_and_promote
 from flows.session import Session
+from flows.spool import spool_folder, spooled
 from flows.stages import Outcome, record_all
 from rnnpipe.errors import RnnpipeError, TrackingError
 from rnnpipe.files import digest_of, read_json, write_json
 
 logger = logging.getLogger(__name__)
-
-
-def spool_folder(workspace: Path) -> Path:
-    """Return the folder of the outcomes that MLflow doesn't hold completely yet."""
-    return workspace / "spool"
-
-
-def spooled(workspace: Path) -> list[Path]:
-    """Return the outcomes that MLflow doesn't hold completely yet, oldest first."""
-    return sorted(spool_folder(workspace).glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
 
 
 def deliver(session: Session, outcome: Outcome) -> Judgement | None:

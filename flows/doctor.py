@@ -10,6 +10,7 @@ import psutil
 from filelock import FileLock, SoftFileLock
 
 from flows.health import check_mlflow, check_prefect
+from flows.spool import spooled
 from rnnpipe.errors import RnnpipeError
 from rnnpipe.files import left_temporaries, scratch_folder
 from rnnpipe.holding import holder_of
@@ -135,7 +136,7 @@ def check_temporaries(workspace: Path) -> str:
 
 def check_spool(workspace: Path) -> str:
     """Say that MLflow has been told everything; RnnpipeError where something waits."""
-    if waiting := list((workspace / "spool").glob("*.json")):
+    if waiting := spooled(workspace):
         raise RnnpipeError(f"MLflow doesn't hold {len(waiting)} pipeline runs completely", "rnnpipe sync")
     return "MLflow has been told everything"
 

@@ -11,12 +11,12 @@ MAX_THREADS = 16  # waiting for a training costs nothing, and device locks decid
 
 
 class Pending(Protocol):
-    """A task that was submitted."""
+    """A task that was submitted; a future of the standard library is one."""
 
     def result(self) -> Any:
         """Wait for the task's end and return its result; raise what it raised."""
 
-    def error(self) -> BaseException | None:
+    def exception(self) -> BaseException | None:
         """Wait for the task's end and return what it raised."""
 
 
@@ -40,7 +40,7 @@ class InPrefect:
         """Wait for the task run's end and return its result; raise what it raised."""
         return self.future.result()
 
-    def error(self) -> BaseException | None:
+    def exception(self) -> BaseException | None:
         """Wait for the task run's end and return what it raised."""
         outcome = self.future.result(raise_on_failure=False)
         return outcome if isinstance(outcome, BaseException) else None
@@ -59,30 +59,15 @@ class PrefectRunner:
         """Do nothing: the flow run waits for its tasks."""
 
 
-@dataclass(frozen=True)
-class InThread:
-    """A call in a thread of this process."""
-
-    future: Future[Any]
-
-    def result(self) -> Any:
-        """Wait for the call's end and return its result; raise what it raised."""
-        return self.future.result()
-
-    def error(self) -> BaseException | None:
-        """Wait for the call's end and return what it raised."""
-        return self.future.exception()
-
-
 class DirectRunner:
     """Calls the tasks' functions in threads; the store alone says what is skipped."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(MAX_THREADS, "rnnpipe-task")
 
-    def submit(self, task: Task[..., Any], arguments: dict[str, Any]) -> InThread:
+    def submit(self, task: Task[..., Any], arguments: dict[str, Any]) -> Future[Any]:
         """Call a task's function."""
-        return InThread(self._threads.submit(task.fn, **arguments))
+        return self._threads.submit(task.fn, **arguments)
 
     def close(self) -> None:
         """Wait for the calls under way; make none of the others."""

@@ -24,9 +24,7 @@ from rnnpipe.store import Store, workspace_root
 from rnnpipe.tracking.addresses import resolve_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
 from rnnpipe.tracking.runs import close_ghosts
-
-# what each training and each evaluation would import anew, two seconds for sklearn.metrics alone
-PRELOADED = ("rnnpipe.training.work", "rnnpipe.evaluation.job", "sklearn.metrics")
+from rnnpipe.training.supervise import PRELOADED
 
 logger = logging.getLogger(__name__)
 

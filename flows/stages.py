@@ -42,9 +42,9 @@ class Outcome(Reference):
 
 def submit_stage(session: Session, stage: Task[..., Any], name: str, recipe: Recipe, **arguments: Any) -> Pending:
     """Submit a stage's task; Prefect's own cache is passed over where it isn't what the store holds."""
-    entry = session.store.find(recipe) if session.plan(name, recipe).present else None
+    plan = session.plan(name, recipe)
     if session.in_prefect:
-        stage = with_cache(stage, recipe, entry.ref if entry else None)
+        stage = with_cache(stage, recipe, plan.output)
     return session.submit(stage, recipe=recipe, **arguments)
 
 
@@ -81,7 +81,7 @@ def train_all(session: Session, config: PipelineConfig, sequences: StageRef) -> 
         pending[label] = (training, job)
     trained = []
     for label, (training, job) in pending.items():
-        if error := training.error():
+        if error := training.exception():
             session.fail(label, error)
         else:
             trained.append(Trained(label=label, training=StageRef(**training.result()), **job))

@@ -1,9 +1,9 @@
 """`rnnpipe sync`: MLflow is told what it couldn't be told before. Without Prefect: nothing is trained."""
 
-from flows.delivery import deliver_waiting, spooled
 from flows.environment import set_defaults
 from flows.progress import Progress
 from flows.run import open_workspace
+from flows.spool import spooled
 
 
 def deliver_all(progress: Progress) -> tuple[int, int]:
@@ -12,6 +12,7 @@ def deliver_all(progress: Progress) -> tuple[int, int]:
     set_defaults(workspace)
     if not spooled(workspace):
         return 0, 0
+    from flows.delivery import deliver_waiting
     from flows.session import open_session, show_progress_on
 
     show_progress_on(progress)

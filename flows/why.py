@@ -57,8 +57,7 @@ def _evaluation(config: PipelineConfig, store: Store, sequences: Forecast, train
 
 def _planned(store: Store, name: str, recipe: Recipe) -> Forecast:
     plan = store.plan(recipe)
-    entry = store.find(recipe) if plan.present else None
-    return Forecast(name, plan.forecast, entry.ref if entry else None)
+    return Forecast(name, plan.forecast, plan.output)
 
 
 def _later(store: Store, name: str, stage: str, upstream: Forecast) -> Forecast:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rnnpipe.references import StageRef
+
 MAX_DIFFERENCES = 4
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
@@ -13,10 +15,15 @@ Inputs = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """Whether a stage's output is there, and why it is skipped or runs."""
+    """Why a stage is skipped or runs, and its output if that is there."""
 
-    present: bool
     reason: str
+    output: StageRef | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether the output is there."""
+        return self.output is not None
 
     @property
     def sentence(self) -> str:

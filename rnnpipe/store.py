@@ -108,14 +108,14 @@ class Store:
         """Say whether a stage would run, and why: what differs from the most similar earlier output."""
         entry = self.find(recipe)
         if entry is not None:
-            return Plan(True, same_inputs(recipe.inputs, entry.run))
+            return Plan(same_inputs(recipe.inputs, entry.run), entry.ref)
         folder = self.folder(recipe)
         if folder.joinpath(MANIFEST).exists():
-            return Plan(False, "the stored files don't match their digests")
+            return Plan("the stored files don't match their digests")
         if _is_begun(folder):
-            return Plan(False, "it was begun and not finished")
+            return Plan("it was begun and not finished")
         earlier = [m["inputs"] for m in self._manifests(recipe.stage) if m["subject"] == recipe.subject]
-        return Plan(False, what_differs(recipe.inputs, earlier))
+        return Plan(what_differs(recipe.inputs, earlier))
 
     def holds_any(self, stage: str) -> bool:
         """Say whether any output of a stage was finished."""

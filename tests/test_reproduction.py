@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+from workspaces import store_data
 
-from rnnpipe.cli.reproduce import PRELOADED
 from rnnpipe.config import PipelineConfig
-from rnnpipe.data.stages import build_dataset, build_sequences, dataset_recipe, sequences_recipe
 from rnnpipe.errors import DataError, DeviceError, TrackingError
 from rnnpipe.evaluation import job as evaluation_job
 from rnnpipe.evaluation.evaluate import PREDICTIONS_FILE, evaluation_recipe
@@ -31,7 +30,7 @@ from rnnpipe.tracking.registry import Candidate, Version
 from rnnpipe.tracking.runs import RunSpec, start_run
 from rnnpipe.training.job import training_recipe
 from rnnpipe.training.journal import JOURNAL_FILE, Event, epochs_of, read_journal, step_losses
-from rnnpipe.training.supervise import train_supervised
+from rnnpipe.training.supervise import PRELOADED, train_supervised
 
 EPOCHS, BATCH, LIMIT, TEST_IMAGES = 40, 32, 300, 360
 UPDATES_PER_EPOCH = -(-(LIMIT - LIMIT // 10) // BATCH)
@@ -80,14 +79,7 @@ def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
 def made(tmp_path_factory: pytest.TempPathFactory, launcher: Launcher) -> Made:
     workspace = tmp_path_factory.mktemp("work space")
     store = Store(workspace / "store")
-    dataset = store.ensure(
-        dataset_recipe(CONFIG.data), lambda folder: build_dataset(CONFIG.data, workspace, folder), "r"
-    )
-    sequences = store.ensure(
-        sequences_recipe(dataset.ref, CONFIG.data, CONFIG.sequence),
-        lambda folder: build_sequences(dataset, CONFIG.data, CONFIG.sequence, folder),
-        "r",
-    )
+    _, sequences = store_data(store, CONFIG, "r")
     job = {"config": CONFIG, "sequences_folder": sequences.path, "variant": GRU, "seed": SEED}
     recipe = training_recipe(sequences.ref, CONFIG, CONFIG.variants[GRU], SEED)
     training = train_supervised(launcher, store, recipe, job=job, run="r", on_events=lambda *_: None)

@@ -3,7 +3,6 @@
 import click
 
 EXIT_DIFFERENT = 4
-PRELOADED = ("rnnpipe.training.work", "rnnpipe.evaluation.job", "sklearn.metrics")  # what trains and measures
 
 
 @click.command(short_help="Make a registered model again and compare.")
@@ -22,6 +21,7 @@ def reproduce(model: str, anyway: bool) -> int:
     from rnnpipe.tracking.addresses import resolve_uri
     from rnnpipe.tracking.client import open_tracking
     from rnnpipe.tracking.registry import resolve_model_uri
+    from rnnpipe.training.supervise import PRELOADED
 
     workspace = workspace_root()
     tracking = open_tracking(resolve_uri(None, workspace), None, workspace)

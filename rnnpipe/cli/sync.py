@@ -2,14 +2,13 @@
 
 import click
 
-EXIT_NOT_TRACKED = 5
+from rnnpipe.cli.run import EXIT_NOT_TRACKED, quieten_prefect
 
 
 @click.command(short_help="Send MLflow what it couldn't be told.")
 def sync() -> int:
     """Send MLflow what waits in the workspace because it couldn't be reached; every run does the same first."""
     from rnnpipe.cli.progress import terminal_progress
-    from rnnpipe.cli.run import quieten_prefect
 
     with terminal_progress(None) as progress:
         quieten_prefect()

@@ -146,5 +146,5 @@ def _recorded_digest(path: Path, file: SourceFile) -> str | None:
     try:
         record = read_json(_record(path))
         return str(record["sha256"]) if record["archive_sha256"] == file.archive_sha256 else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -64,15 +64,14 @@ def run_spec(
     return RunSpec(recipe_key, name, flatten(params), {**shared, **tags}, started_at_ms)
 
 
-def journal_points(events: Sequence[Event]) -> list[MetricPoint]:
+def journal_points(events: list[Event]) -> list[MetricPoint]:
     """Return what a journal's events say in metrics: the loss of each update, then the figures of each epoch."""
-    final = list(events)
-    times_ms = [event["time_ms"] for event in final if event["event"] == "steps" for _ in event["losses"]]
+    times_ms = [event["time_ms"] for event in events if event["event"] == "steps" for _ in event["losses"]]
     losses = [
         MetricPoint(MetricNames.TRAIN_STEP_LOSS, loss, step, time_ms)
-        for (step, loss), time_ms in zip(step_losses(final), times_ms, strict=True)
+        for (step, loss), time_ms in zip(step_losses(events), times_ms, strict=True)
     ]
-    return losses + [point for event in epochs_of(final) for point in epoch_points(event)]
+    return losses + [point for event in epochs_of(events) for point in epoch_points(event)]
 
 
 def epoch_points(event: Event) -> list[MetricPoint]:

@@ -11,6 +11,9 @@ from rnnpipe.store import Entry, Store
 from rnnpipe.training.job import TARGET, collect, prepare
 from rnnpipe.training.journal import Event, JournalReader
 
+# what each training and each evaluation would import anew, two seconds for sklearn.metrics alone
+PRELOADED = ("rnnpipe.training.work", "rnnpipe.evaluation.job", "sklearn.metrics")
+
 OnEvents = Callable[[Path, list[Event]], None]
 
 

@@ -24,8 +24,9 @@ from prefect.results import ResultStore
 from torch import nn
 
 from flows.cached import SERIALIZER, cache_key, holds_only
-from flows.delivery import deliver_waiting, spooled
+from flows.delivery import deliver_waiting
 from flows.session import Session
+from flows.spool import spooled
 from rnnpipe.catalogue import DATASETS
 from rnnpipe.config import load_config
 from rnnpipe.config.sections import DataConfig

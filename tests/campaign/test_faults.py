@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from campaign import IN_A_NAME_SPACE
 from reporting import Finding, describe
 
 PROGRAM = Path(__file__).with_name("campaign.py")
@@ -42,9 +43,8 @@ def test_damaged_and_crowded_runs_end_as_undisturbed_ones(tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux" or not shutil.which("unshare"), reason="needs Linux' name spaces")
 def test_a_disk_that_is_full_or_read_only_loses_nothing(tmp_path: Path) -> None:
-    space = ("unshare", "--user", "--map-root-user", "--mount")
-    if subprocess.run([*space, "true"], check=False, capture_output=True).returncode:
+    if subprocess.run([*IN_A_NAME_SPACE, "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine forbids name spaces to users")
-    findings = run(tmp_path, "disks", prefix=space)
+    findings = run(tmp_path, "disks", prefix=IN_A_NAME_SPACE)
     assert not any(each.failures for each in findings), describe(findings)
     assert len(findings) == 2

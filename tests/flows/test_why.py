@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workspaces import TINY, TINY_LABELS, Done, Workspace
+from workspaces import TINY, TINY_LABELS, Done, Workspace, store_data
 
 from flows.why import forecast
 from rnnpipe.config import PipelineConfig
-from rnnpipe.data.stages import build_dataset, build_sequences, dataset_recipe, sequences_recipe
 from rnnpipe.evaluation.evaluate import evaluation_recipe
 from rnnpipe.references import StageRef
 from rnnpipe.store import Store
@@ -33,17 +32,9 @@ def write_weights(folder: Path) -> dict[str, Any]:
     return {}
 
 
-def prepare(store: Store, folder: Path) -> tuple[StageRef, StageRef]:
+def prepare(store: Store) -> tuple[StageRef, StageRef]:
     """Store dataset and sequences of the config; return their references."""
-    wanted = config()
-    dataset = store.ensure(
-        dataset_recipe(wanted.data), lambda target: build_dataset(wanted.data, folder, target), "ab12"
-    )
-    sequences = store.ensure(
-        sequences_recipe(dataset.ref, wanted.data, wanted.sequence),
-        lambda target: build_sequences(dataset, wanted.data, wanted.sequence, target),
-        "ab12",
-    )
+    dataset, sequences = store_data(store, config(), "ab12")
     return dataset.ref, sequences.ref
 
 
@@ -51,7 +42,7 @@ def prepare(store: Store, folder: Path) -> tuple[StageRef, StageRef]:
 def stored(tmp_path: Path) -> Store:
     """A store that holds all stages of the config: real data, and what counts as a model and its evaluation."""
     store, wanted = Store(tmp_path / "store"), config()
-    _, sequences = prepare(store, tmp_path)
+    _, sequences = prepare(store)
     training = store.ensure(training_recipe(sequences, wanted, wanted.variants[0], 0), write_weights, "ab12").ref
     recipe = evaluation_recipe(training.digest, sequences, wanted.evaluation, wanted.execution, subject=LABEL)
     store.ensure(recipe, write_weights, "ab12")

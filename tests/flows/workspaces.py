@@ -14,6 +14,10 @@ import httpx
 import psutil
 import yaml
 
+from rnnpipe.config import PipelineConfig
+from rnnpipe.data.stages import build_dataset, build_sequences, dataset_recipe, sequences_recipe
+from rnnpipe.store import Entry, Store
+
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 240.0
 TINY: dict[str, Any] = {
@@ -93,6 +97,19 @@ def wait_for(is_true: Callable[[], object], timeout_s: float = PATIENCE_S) -> No
     while not is_true():
         assert time.monotonic() < deadline, "it didn't happen in time"
         time.sleep(0.05)
+
+
+def store_data(store: Store, config: PipelineConfig, run: str) -> tuple[Entry, Entry]:
+    """Store the images of a config that come with a package, and their sequences."""
+    dataset = store.ensure(
+        dataset_recipe(config.data), lambda folder: build_dataset(config.data, store.root, folder), run
+    )
+    sequences = store.ensure(
+        sequences_recipe(dataset.ref, config.data, config.sequence),
+        lambda folder: build_sequences(dataset, config.data, config.sequence, folder),
+        run,
+    )
+    return dataset, sequences
 
 
 def free_port() -> int:
