@@ -11,6 +11,7 @@ from filelock import FileLock, SoftFileLock
 
 from flows.health import check_mlflow, check_prefect
 from flows.spool import spooled
+from rnnpipe.credentials import is_known
 from rnnpipe.errors import RnnpipeError
 from rnnpipe.files import left_temporaries, scratch_folder
 from rnnpipe.holding import holder_of
@@ -33,10 +34,6 @@ REMOTE_FILE_SYSTEMS = {
     "webdav",
 }
 PREFIXES = ("MLFLOW_", "PREFECT_", "RNNPIPE_", "POSTGRES_", "MINIO_", "AWS_")
-DEFAULT_PASSWORDS = {
-    "", "admin", "changeme", "minioadmin", "mlflow", "pass", "password", "password123", "password1234", "postgres",
-    "prefect", "root", "secret", "test", "123456", "12345678",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ def _is_default(name: str, value: str) -> bool:
         user, _, password = value.partition(":")
     else:
         password = value if name.endswith(("PASSWORD", "SECRET_KEY", "SECRET_ACCESS_KEY")) else None
-    return password is not None and unquote(password).lower() in DEFAULT_PASSWORDS | {unquote(user).lower()}
+    return password is not None and is_known(unquote(password), unquote(user))
 
 
 def _nearest(path: Path) -> Path:

@@ -15,6 +15,7 @@ from rnnpipe.cli.predict import predict
 from rnnpipe.cli.reproduce import reproduce
 from rnnpipe.cli.run import demos, run
 from rnnpipe.cli.services import down, ui, up
+from rnnpipe.cli.stack import stack
 from rnnpipe.cli.sync import sync
 from rnnpipe.cli.why import why
 from rnnpipe.errors import RnnpipeError, explained
@@ -32,7 +33,9 @@ def cli() -> None:
     """
 
 
-for command in (run, why, sync, validate, variants, datasets, demos, predict, reproduce, ui, up, down, doctor):
+for command in (
+    run, why, sync, validate, variants, datasets, demos, predict, reproduce, ui, up, down, stack, doctor,
+):  # fmt: skip
     cli.add_command(command)
 
 
