@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from flows.stack.places import places_of_environment
+from rnnpipe.store import workspace_root
 
 DATABASES = {"prefect": ("prefect",), "mlflow": ("mlflow", "mlflow_logins")}  # user → what it owns
 
@@ -31,4 +32,4 @@ def make_databases(address: str) -> None:
 
 
 if __name__ == "__main__":
-    make_databases(places_of_environment().postgres)
+    make_databases(places_of_environment(workspace_root()).postgres)

@@ -9,6 +9,7 @@ from flows.stack.places import Places, places_of_environment
 from flows.stack.secret_files import read_secret
 from flows.stack.services import SERVICES, filled
 from rnnpipe.files import write_bytes
+from rnnpipe.store import workspace_root
 
 
 def become(name: str, instead: Sequence[str] = ()) -> NoReturn:
@@ -16,7 +17,7 @@ def become(name: str, instead: Sequence[str] = ()) -> NoReturn:
 
     RnnpipeError where a secret is missing or no secret at all.
     """
-    places = places_of_environment()
+    places = places_of_environment(workspace_root())
     environment = _environment_of(name, places)
     for path, content in SERVICES[name].files.items():
         write_bytes(Path(filled(path, places)), filled(content, places).encode())
@@ -28,5 +29,5 @@ def _environment_of(name: str, places: Places) -> dict[str, str]:
     """Return a service's environment: its settings, what is set already before them, and the secrets."""
     service = SERVICES[name]
     settings = {variable: filled(value, places) for variable, value in service.settings.items()}
-    secrets = {variable: read_secret(Path(places.secrets), secret) for variable, secret in service.secrets.items()}
+    secrets = {variable: read_secret(places.secrets, secret) for variable, secret in service.secrets.items()}
     return {**settings, **os.environ, **places.variables(), **secrets}

@@ -4,7 +4,6 @@ The servers' own health pages answer without a login and under every name, also 
 """
 
 import subprocess
-from pathlib import Path
 
 import httpx
 
@@ -41,7 +40,7 @@ def _ask_prefect(places: Places) -> None:
 
 def _ask_mlflow(places: Places) -> None:
     address = f"http://127.0.0.1:{places.port_of('mlflow')}/api/2.0/mlflow/experiments/search"
-    auth = (USER, read_secret(Path(places.secrets), "mlflow_password"))
+    auth = (USER, read_secret(places.secrets, "mlflow_password"))
     for host in (places.mlflow, MLFLOW_NAME):
         answer = httpx.get(
             address, params={"max_results": 1}, auth=auth, headers={"Host": host}, timeout=TIMEOUT_S
@@ -60,7 +59,7 @@ def _ask_worker(places: Places) -> None:
 
 
 def _login(places: Places) -> tuple[str, str]:
-    user, _, password = read_secret(Path(places.secrets), "prefect_login").partition(":")
+    user, _, password = read_secret(places.secrets, "prefect_login").partition(":")
     return user, password
 
 

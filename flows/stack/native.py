@@ -40,11 +40,11 @@ def run_stack(places: Places, without: Collection[str], tell: Tell) -> NoReturn:
     """
     for package in ("psycopg", "flask_wtf"):
         if importlib.util.find_spec(package) is None:
-            raise ServiceError(f"{package} isn't installed, which the stack needs", "pip install 'rnnpipe[server]'")
+            raise ServiceError(f"the stack needs {package}", "pip install 'rnnpipe[server]'")
     with _only_one(places.folder), contextlib.ExitStack() as services:
-        make_secrets(Path(places.secrets))
+        make_secrets(places.secrets)
         for name in SECRETS:
-            read_secret(Path(places.secrets), name)
+            read_secret(places.secrets, name)
         stack = _Stack(places, tell)
         names = [name for name in SERVICES if name not in without]
         for name in names:
@@ -166,13 +166,12 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 def _tell_addresses(places: Places, tell: Tell) -> None:
     """Tell where the pages are, and leave a file that lets a shell use them; it names the secrets' files only."""
-    secrets = Path(places.secrets)
     lines = [f"export {name}={shlex.quote(filled(value, places))}" for name, value in CLIENT.items()]
-    files = {name: shlex.quote(str(secrets / secret)) for name, secret in CLIENT_SECRETS.items()}
+    files = {name: shlex.quote(str(places.secrets / secret)) for name, secret in CLIENT_SECRETS.items()}
     lines += [f'export {name}="$(cat {path})"' for name, path in files.items()]
     path = places.folder / CLIENT_FILE
     write_bytes(path, "\n".join([*lines, ""]).encode())
-    tell(f"Prefect  {places.prefect_page}  log in with what stands in {secrets / 'prefect_login'}")
-    tell(f"MLflow   http://{places.mlflow}  user admin, password in {secrets / 'mlflow_password'}")
+    tell(f"Prefect  {places.prefect_page}  log in with what stands in {places.secrets / 'prefect_login'}")
+    tell(f"MLflow   http://{places.mlflow}  user admin, password in {places.secrets / 'mlflow_password'}")
     tell(f"in another shell: source {shlex.quote(str(path))}")
     tell("Ctrl-C stops it all")

@@ -14,6 +14,7 @@ from typing import NoReturn
 from flows.stack.places import places_of_environment
 from rnnpipe.errors import RnnpipeError
 from rnnpipe.processes.lifetime import die_with_parent
+from rnnpipe.store import workspace_root
 
 DEBIAN = Path("/usr/lib/postgresql")
 USER = "postgres"  # what root becomes, and the superuser's name inside
@@ -31,7 +32,7 @@ def program(name: str) -> str:
 
 def serve() -> NoReturn:
     """Become Postgres; its cluster is made first where there is none."""
-    places, parent = places_of_environment(), os.getppid()
+    places, parent = places_of_environment(workspace_root()), os.getppid()
     folder = places.folder / "postgres" / "cluster"
     password = os.environ.pop("POSTGRES_PASSWORD")
     _enter(folder)

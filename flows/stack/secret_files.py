@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rnnpipe.credentials import is_known
 from rnnpipe.errors import RnnpipeError
+from rnnpipe.files import write_bytes
 
 MIN_CHARACTERS = 12  # MLflow takes no fewer
 USER = "admin"
@@ -29,7 +30,8 @@ def make_secrets(folder: Path) -> list[Path]:
     made = [folder / name for name in SECRETS if not (folder / name).exists()]
     for path in made:
         secret = secrets.token_hex(24)
-        path.write_text(f"{USER}:{secret}\n" if path.name.endswith("login") else f"{secret}\n", encoding="ascii")
+        text = f"{USER}:{secret}\n" if path.name.endswith("login") else f"{secret}\n"
+        write_bytes(path, text.encode())  # with mode 0644
     return made
 
 

@@ -31,14 +31,18 @@ def up(prefect_port: int, mlflow_port: int, postgres_port: int, without: tuple[s
     from flows.stack.places import places_of_environment
     from flows.stack.services import SERVICES
     from rnnpipe.cli.interrupts import Terminated
+    from rnnpipe.store import workspace_root
 
     if unknown := set(without) - SERVICES.keys():
         raise click.BadParameter(f"{', '.join(unknown)}; there are {', '.join(SERVICES)}", param_hint="--without")
     host = "127.0.0.1"
     places = replace(
-        places_of_environment(), listen=host, postgres=f"{host}:{postgres_port}", mlflow=f"{host}:{mlflow_port}",
-        prefect=f"{host}:{prefect_port}", prefect_page=f"http://{host}:{prefect_port}",
-    )  # fmt: skip
+        places_of_environment(workspace_root()),
+        postgres=f"{host}:{postgres_port}",
+        prefect=f"{host}:{prefect_port}",
+        prefect_page=f"http://{host}:{prefect_port}",
+        mlflow=f"{host}:{mlflow_port}",
+    )
     try:
         run_stack(places, without, click.echo)
     except Terminated:
@@ -54,8 +58,9 @@ def secrets(folder: Path | None, check: bool) -> None:
     """Make at random the secrets that aren't in FOLDER (stack/secrets of the workspace), and check them all."""
     from flows.stack.places import places_of_environment
     from flows.stack.secret_files import SECRETS, make_secrets, read_secret
+    from rnnpipe.store import workspace_root
 
-    folder = folder or Path(places_of_environment().secrets)
+    folder = folder or places_of_environment(workspace_root()).secrets
     for path in [] if check else make_secrets(folder):
         click.echo(f"made {path}: {SECRETS[path.name]}")
     for name in SECRETS:
@@ -80,13 +85,14 @@ def health(name: str | None) -> None:
     from flows.stack.health import check_health
     from flows.stack.places import places_of_environment
     from flows.stack.services import SERVICES
+    from rnnpipe.store import workspace_root
 
     if not name:
         click.echo("no service of the stack runs here")
     elif SERVICES[_known(name)].ends:
         click.echo(f"{name} says by its exit code how it went")
     else:
-        check_health(name, places_of_environment())
+        check_health(name, places_of_environment(workspace_root()))
         click.echo(f"{name} is well")
 
 
