@@ -24,7 +24,7 @@ from rnnpipe.files import write_bytes
 from rnnpipe.processes.service import STATE, keeper_of, start_keeper, using, wait_until_stopped
 
 START_TIMEOUT_S = 120.0
-STOP_TIMEOUT_S = 30.0
+KILL_TIMEOUT_S = 10.0  # beyond its patience
 POLL_S = 0.5
 COMMAND = (sys.executable, "-P", "-m", "rnnpipe", "stack", "service")
 OF_OTHER_SERVERS = ("PREFECT_", "MLFLOW_", "POSTGRES_", "PG")  # what a user has set for servers of his own
@@ -91,7 +91,7 @@ class _Stack:
         (folder / STATE).unlink(missing_ok=True)
         try:
             with using(folder):
-                start_keeper(folder, COMMAND, self._environment(name))
+                start_keeper(folder, COMMAND, self._environment(name), SERVICES[name].patience_s)
                 self._wait(name, (folder / STATE).exists)  # only now can its end be waited for
                 yield
         finally:
@@ -124,7 +124,7 @@ class _Stack:
             time.sleep(POLL_S)
 
     def _wait_until_gone(self, name: str) -> None:
-        if not wait_until_stopped(self._folder(name), STOP_TIMEOUT_S):
+        if not wait_until_stopped(self._folder(name), SERVICES[name].patience_s + KILL_TIMEOUT_S):
             raise ServiceError(f"{name} doesn't stop", f"see {self._output(name)}")
 
     def _check_port(self, name: str) -> None:

@@ -43,6 +43,7 @@ class Service:
     files: Mapping[str, str] = field(default_factory=dict)  # written before it starts
     after: tuple[str, ...] = ()
     ends: bool = False
+    patience_s: int = 30  # from being asked to end until it is killed
 
 
 SERVICES = {
@@ -115,6 +116,7 @@ SERVICES = {
         settings=CLIENT,
         secrets=CLIENT_SECRETS,
         after=("deploy", "mlflow"),
+        patience_s=75,  # its runs get a minute for a last checkpoint
     ),
 }  # fmt: skip
 

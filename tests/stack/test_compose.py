@@ -97,6 +97,7 @@ def test_it_has_the_secrets_and_waits_for_the_services_that_it_needs(name: str) 
     if name != "postgres":
         assert service["depends_on"] == conditions
     assert service["restart"] == ("no" if known.ends else "unless-stopped")
+    assert known.ends or service["stop_grace_period"] == f"{known.patience_s}s"
     keeps = [volume for volume in service.get("volumes", ()) if volume.startswith(f"{name}:")]
     assert len(keeps) == len(service.get("volumes", ())) == (name in SERVERS)
 
