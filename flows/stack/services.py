@@ -69,6 +69,9 @@ SERVICES = {
             **DEFAULTS,
             "PREFECT_HOME": "{folder}/prefect",  # the leases of limits have to survive a restart
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://prefect@{postgres}/prefect",
+            # seconds, not the usual 5 and 10: beside trainings an answer can take longer
+            "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "30",
+            "PREFECT_SERVER_DATABASE_TIMEOUT": "30",
             "PREFECT_UI_API_URL": "{prefect_page}/api",
             # else it writes them beside its code, which is read-only in a container
             "PREFECT_UI_STATIC_DIRECTORY": "{folder}/prefect/pages",
