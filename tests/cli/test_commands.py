@@ -19,7 +19,7 @@ from rnnpipe.cli import cli, main
 HEAVY = {"torch", "torchvision", "numpy", "sklearn", "matplotlib", "prefect", "mlflow", "pandas"}
 COMMANDS = (
     "run", "why", "sync", "validate", "variants", "datasets", "demos", "predict", "reproduce", "ui", "up", "down",
-    "doctor",
+    "stack", "doctor",
 )  # fmt: skip
 
 

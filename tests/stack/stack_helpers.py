@@ -22,6 +22,7 @@ from flows.stack.services import SERVICES
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("postgres", "prefect", "mlflow")
+STOP_TIMEOUT_S = 240.0  # a worker alone has 75
 
 
 def compose(name: str = "compose.yaml") -> dict[str, Any]:
@@ -93,7 +94,7 @@ class Stack:
                 yield process
             finally:
                 process.send_signal(signal.SIGINT)
-                process.wait(60)
+                process.wait(STOP_TIMEOUT_S)
         assert not self.processes()
 
     def told(self) -> str:
