@@ -23,7 +23,7 @@ from rnnpipe.errors import ServiceError
 from rnnpipe.files import write_bytes
 from rnnpipe.processes.service import STATE, keeper_of, start_keeper, using, wait_until_stopped
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 300.0  # on a busy machine; an idle one needs half a minute for them all
 KILL_TIMEOUT_S = 10.0  # beyond its patience
 POLL_S = 0.5
 COMMAND = (sys.executable, "-P", "-m", "rnnpipe", "stack", "service")

@@ -68,7 +68,7 @@ def secrets(folder: Path | None, check: bool) -> None:
     click.echo(f"{len(SECRETS)} secrets, none a default")
 
 
-@stack.command(short_help="Become one service of the stack.", context_settings={"ignore_unknown_options": True})
+@stack.command(short_help="Become one service of the stack.", context_settings={"allow_interspersed_args": False})
 @name_option
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def service(name: str | None, command: tuple[str, ...]) -> None:
