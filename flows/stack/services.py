@@ -101,6 +101,7 @@ SERVICES = {
         settings={**LEAN, "MLFLOW_AUTH_CONFIG_PATH": "{folder}/mlflow/logins.ini"},
         secrets={
             "PGPASSWORD": "mlflow_database_password",
+            # used at the first start; later it is changed through MLflow's API, and then in the file
             "MLFLOW_AUTH_ADMIN_PASSWORD": "mlflow_password",
             "MLFLOW_FLASK_SERVER_SECRET_KEY": "mlflow_form_key",
         },

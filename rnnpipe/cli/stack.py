@@ -21,9 +21,9 @@ def stack() -> None:
 @click.option("--postgres-port", default=5432, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--without", multiple=True, metavar="SERVICE", help="Leave a service out; repeatable.")
 def up(prefect_port: int, mlflow_port: int, postgres_port: int, without: tuple[str, ...]) -> None:
-    """Run the whole stack on loopback, until Ctrl-C; it needs Debian's `postgresql`, and no root.
+    """Run the whole stack on loopback, until Ctrl-C; it needs Postgres (apt-get install postgresql).
 
-    The secrets are made at the first start, in stack/secrets of the workspace.
+    The secrets are made at the first start, in stack/secrets of the workspace. It deploys ./prefect.yaml.
     """
     from dataclasses import replace
 
