@@ -13,7 +13,8 @@ from torchvision.transforms import ToTensor
 
 from rnnpipe.config import SequenceConfig, VariantConfig
 from rnnpipe.config.sections import TrainingConfig
-from rnnpipe.evaluation.deploy import ModelSpec, build_network
+from rnnpipe.evaluation.deploy import build_network
+from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.runtime import seed_everything
 from rnnpipe.training.loop import fit
 from rnnpipe.training.setting import Setting, TrainingData

@@ -8,14 +8,13 @@ from flows.session import Session
 from flows.stages import Outcome, Trained, compare, evaluate_model, report_of, sequences_of
 from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import DataError, TrackingError
-from rnnpipe.evaluation.deploy import load_model
 from rnnpipe.evaluation.leaderboard import Candidate
 from rnnpipe.evaluation.promotion import Decision, Standing, Verdict, decide
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.files import digest_of
 from rnnpipe.references import StageRef
 from rnnpipe.tracking import registry
-from rnnpipe.tracking.export import MODEL_DIGEST_TAG
+from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
 from rnnpipe.tracking.promotion import fetch_model
 from rnnpipe.tracking.recording import conditions
 from rnnpipe.tracking.registry import Version
@@ -109,6 +108,8 @@ def _judge(
         return decide(standing, None, config.registry)
     if champion.number == version.number:
         return _held(standing, "it is the champion already: the same training as before", champion)
+    from rnnpipe.evaluation.deploy import load_model  # brings torch
+
     folder = fetch_model(tracking, champion, session.workspace)
     spec, _ = load_model(folder)
     theirs = config.model_copy(update={"sequence": spec.sequence})

@@ -1,10 +1,12 @@
 """Running a flow from the command line: with Prefect if it can be had, without where not; nothing lost or left."""
 
 import contextlib
+import functools
 import importlib
 import logging
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,6 +16,7 @@ import httpx
 from flows.environment import set_defaults
 from flows.progress import Progress
 from flows.server import answers, prefect_server, service_folder
+from rnnpipe.config import PipelineConfig
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RnnpipeError, ServiceError
 from rnnpipe.files import sweep_temporaries
@@ -25,21 +28,25 @@ INTERRUPTED_TIMEOUT_S = 5.0
 logger = logging.getLogger("rnnpipe.run")
 
 
-def run_flow(target: str, progress: Progress, **parameters: Any) -> Any:
+def run_flow(target: str, progress: Progress, config: PipelineConfig | None = None, **parameters: Any) -> Any:
     """Run the flow that "module:function" names and return its result, once the server knows all task states.
 
     With PREFECT_API_URL that server is used, else one of the workspace that is started and stopped as needed.
     Where Prefect can't be reached, at first or any more, the same is done without it, and that is said.
+    With a config, its sections are the parameters, and what its run needs is started beside the server.
     """
     workspace = open_workspace()
     set_defaults(workspace)
+    load = functools.cache(lambda: _load(target, progress, config))
+    if config is not None:
+        parameters = {name: getattr(config, name) for name in type(config).model_fields}
     try:
-        return _run_in_prefect(target, progress, parameters, workspace)
+        return _run_in_prefect(load, parameters, workspace)
     except ServiceError as problem:
         logger.warning(
             "%s; the run goes on without Prefect, whose pages don't show it. %s", problem.message, problem.fix
         )
-    return _load(target, progress).fn(**parameters)
+    return load().fn(**parameters)
 
 
 def open_workspace() -> Path:
@@ -51,24 +58,26 @@ def open_workspace() -> Path:
     return workspace
 
 
-def _load(target: str, progress: Progress) -> Any:
+def _load(target: str, progress: Progress, config: PipelineConfig | None) -> Any:
     module, _, name = target.partition(":")
     flow = getattr(importlib.import_module(module), name)
-    from flows.session import show_progress_on
+    from flows.session import show_progress_on, start_ahead
 
     show_progress_on(progress)
+    if config is not None:
+        start_ahead(config)
     return flow
 
 
-def _run_in_prefect(target: str, progress: Progress, parameters: dict[str, Any], workspace: Path) -> Any:
+def _run_in_prefect(load: Callable[[], Any], parameters: dict[str, Any], workspace: Path) -> Any:
     """Run a flow in Prefect; ServiceError where Prefect, and nothing else, is what failed."""
-    with prefect_server(workspace, while_starting=lambda: _load(target, progress)) as url:
+    with prefect_server(workspace, while_starting=load) as url:
         from flows.letting_go import hold_on, let_go
         from flows.running import submitted
 
         hold_on()
         try:
-            result = _load(target, progress)(**parameters)
+            result = load()(**parameters)
         except Exception as error:
             if isinstance(error, RnnpipeError) or answers(url):
                 _drain_quietly(INTERRUPTED_TIMEOUT_S)

@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 from flows.ghosts import close_dead_runs, living_run
 from flows.progress import LogProgress, Progress
 from flows.running import DirectRunner, Pending, PrefectRunner, Runner
+from flows.why import forecast
 from rnnpipe.config import PipelineConfig
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RnnpipeError, TrackingError, explained
@@ -40,7 +41,7 @@ class Session:
         self.progress = progress
         self.workspace: Path = workspace_root()
         self.store = Store.of_workspace()
-        self.launcher = Launcher(PRELOADED)
+        self.launcher = _ahead.pop() if _ahead else Launcher(PRELOADED)
         self.failures: list[tuple[str, BaseException]] = []
         self.tracking_problem = ""
         self._trackings: dict[tuple[str, str], Tracking | TrackingError] = {}
@@ -101,6 +102,20 @@ class Session:
         except TrackingError as error:
             logger.warning("%s; the run goes on, and MLflow gets it later", error.message)
             return None
+
+
+_ahead: list[Launcher] = []  # started for the next session
+
+
+def start_ahead(config: PipelineConfig) -> None:
+    """Let the next session's fork server import what it needs from now on, if the run will have use for it."""
+    try:
+        is_needed = any(stage.output is None for stage in forecast(config, Store.of_workspace()))
+    except RnnpipeError:  # of a folder that can't be read, the run tells
+        return
+    if is_needed and not _ahead:
+        _ahead.append(Launcher(PRELOADED))
+        _ahead[0].warm_up()
 
 
 _current: Session | None = None

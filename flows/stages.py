@@ -11,7 +11,7 @@ from flows.running import Pending
 from flows.session import Session
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import dataset_recipe, sequences_recipe
-from rnnpipe.evaluation.evaluate import evaluation_recipe
+from rnnpipe.evaluation.job import evaluation_recipe
 from rnnpipe.evaluation.leaderboard import Leaderboard, LeaderboardRow, TrainingSummary
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.references import Recipe, Reference, StageRef

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import SEQUENCES_STAGE, dataset_recipe, sequences_recipe
-from rnnpipe.evaluation.evaluate import evaluation_recipe
+from rnnpipe.evaluation.job import evaluation_recipe
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.store import Store
 from rnnpipe.training.job import training_recipe

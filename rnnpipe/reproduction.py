@@ -15,8 +15,8 @@ from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import DATASET_STAGE, build_dataset, build_sequences, dataset_recipe, sequences_recipe
 from rnnpipe.errors import DataError, DeviceError, RnnpipeError, TrackingError
 from rnnpipe.evaluation import job as evaluation_job
-from rnnpipe.evaluation.evaluate import evaluation_recipe
-from rnnpipe.files import digest_of, read_json, scratch_folder, write_json
+from rnnpipe.evaluation.job import evaluation_recipe
+from rnnpipe.files import digest_of, read_json, scratch_folder, sweep_temporaries, write_json
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.provenance import code_revision
 from rnnpipe.references import StageRef
@@ -24,7 +24,7 @@ from rnnpipe.runtime import choose_precision, describe_device, resolve_device
 from rnnpipe.sameness import Outcome, compare
 from rnnpipe.store import MANIFEST, Entry, Store
 from rnnpipe.tracking.client import Tracking
-from rnnpipe.tracking.export import RECORD_DIGEST_TAG
+from rnnpipe.tracking.digests import RECORD_DIGEST_TAG
 from rnnpipe.tracking.record import Record, fetch_record, write_reproduced
 from rnnpipe.tracking.registry import Version
 from rnnpipe.training.environment import Environment
@@ -87,6 +87,7 @@ def _alone(folder: Path, version: Version) -> Iterator[None]:
     except Timeout:
         raise RnnpipeError(f"another process makes {version.uri} again right now", "wait for it") from None
     try:
+        sweep_temporaries(folder.parent)
         if (folder / OUTCOME_FILE).exists():
             # moved first: half a folder would look like one to go on with, without training
             with scratch_folder(folder.parent) as scratch, faults.around("remove", FOLDER):

@@ -10,8 +10,8 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from rnnpipe.errors import DataError
-from rnnpipe.evaluation.deploy import SPEC_FILE, WEIGHTS_FILE
-from rnnpipe.evaluation.evaluate import PREDICTIONS_FILE
+from rnnpipe.evaluation.report import PREDICTIONS_FILE
+from rnnpipe.evaluation.spec import SPEC_FILE, WEIGHTS_FILE
 from rnnpipe.files import sha256_file
 from rnnpipe.store import Entry
 from rnnpipe.tracking.record import Record, losses_digest

@@ -15,7 +15,8 @@ from workspaces import store_data
 from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import DataError, DeviceError, TrackingError
 from rnnpipe.evaluation import job as evaluation_job
-from rnnpipe.evaluation.evaluate import PREDICTIONS_FILE, evaluation_recipe
+from rnnpipe.evaluation.job import evaluation_recipe
+from rnnpipe.evaluation.report import PREDICTIONS_FILE
 from rnnpipe.files import read_json, scratch_folder, sha256_file, write_json
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.reproduction import Means, find_mismatches, reproduce
@@ -24,7 +25,8 @@ from rnnpipe.store import Entry, Store
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.addresses import sqlite_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
-from rnnpipe.tracking.export import RECORD_DIGEST_TAG, log_deployed_model
+from rnnpipe.tracking.digests import RECORD_DIGEST_TAG
+from rnnpipe.tracking.export import log_deployed_model
 from rnnpipe.tracking.record import DIGESTED_FILES, RECORD_FILE, REPRODUCED_TAG, Record, fetch_record, write_record
 from rnnpipe.tracking.registry import Candidate, Version
 from rnnpipe.tracking.runs import RunSpec, start_run

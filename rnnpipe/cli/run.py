@@ -32,8 +32,7 @@ def run(config: Path, overrides: tuple[str, ...]) -> int:
         quieten_prefect()
         from flows.run import run_flow
 
-        parameters = {name: getattr(loaded, name) for name in type(loaded).model_fields}
-        summary: RunSummary = run_flow("flows.pipeline:pipeline", progress=progress, **parameters)
+        summary: RunSummary = run_flow("flows.pipeline:pipeline", progress, loaded)
     from rnnpipe.cli.outcome import print_outcome
 
     print_outcome(summary)

@@ -1,6 +1,7 @@
 """The two stages of the data: a dataset in the store, and its splits as sequences.
 
 Shapes: N images of H x W pixels, sequences of T steps with I features. Everything stays uint8 and on disk.
+The transforms bring torch; planning does without.
 """
 
 from dataclasses import asdict, dataclass
@@ -9,13 +10,11 @@ from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from rnnpipe.catalogue import DATASETS, DatasetSpec, load_target
 from rnnpipe.config.sections import DataConfig, SequenceConfig
 from rnnpipe.data.arrays import PixelStatistics, pixel_statistics, write_array, write_pixels
 from rnnpipe.data.raw import Labels, Pixels, RawDataset
-from rnnpipe.data.sequences import build_transform
 from rnnpipe.data.splits import Indices, Splitter
 from rnnpipe.errors import DataError
 from rnnpipe.files import digest_of, sha256_tree
@@ -98,6 +97,10 @@ def build_sequences(dataset: Entry, data: DataConfig, sequence: SequenceConfig, 
 
     ConfigError where the transform doesn't fit the images, DataError where the images can't be split.
     """
+    import torch
+
+    from rnnpipe.data.sequences import build_transform
+
     known = dataset.ref.facts
     classes, image_size = tuple(known["classes"]), (known["image_size"][0], known["image_size"][1])
     transform = build_transform(image_size, sequence)

@@ -2,54 +2,23 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
 
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from torch import Tensor, nn
 
-from rnnpipe.config import SequenceConfig, VariantConfig
-from rnnpipe.config.sections import Pixels
 from rnnpipe.data.folder import decode_image
 from rnnpipe.data.sequences import build_transform
 from rnnpipe.errors import ConfigError, DataError
+from rnnpipe.evaluation.spec import SPEC_FILE, WEIGHTS_FILE, ModelSpec
 from rnnpipe.files import read_json, write_bytes, write_json
 from rnnpipe.models.classifier import SequenceClassifier, build_classifier
 
-WEIGHTS_FILE = "weights.safetensors"
-SPEC_FILE = "model.json"
 MAX_SPEC_BYTES = MAX_HEADER_BYTES = 1 << 20
 MAX_MISTAKES = 100  # told of a damaged file
 FIX = "the folder is damaged or not from this version of rnnpipe: train the model again"
-
-
-class ModelSpec(BaseModel):
-    """Everything a net needs besides its weights; it stands in model.json.
-
-    `image_size` is (height, width) in pixels; `steps` and `features` are T and I of its sequences; `mean` and
-    `deviation` are of the training pixels scaled to 0..1 (0 and 1 when they are not standardised).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    format: Literal["rnnpipe-model-1"] = "rnnpipe-model-1"
-    variant: VariantConfig
-    sequence: SequenceConfig
-    image_size: tuple[Pixels, Pixels]
-    classes: tuple[str, ...] = Field(min_length=1, fail_fast=True)
-    steps: int = Field(ge=1)
-    features: int = Field(ge=1)
-    mean: float
-    deviation: float = Field(gt=0)
-    dataset: dict[str, str]
-
-    @classmethod
-    def of(cls, sequences_facts: Mapping[str, Any], variant: VariantConfig) -> Self:
-        """Return the spec of a variant for the sequences that a stage reference's facts describe."""
-        shared = cls.model_fields.keys() & sequences_facts.keys()
-        return cls(variant=variant, **{name: sequences_facts[name] for name in shared})
 
 
 def build_network(spec: ModelSpec, seed: int) -> SequenceClassifier:

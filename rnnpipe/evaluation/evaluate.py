@@ -9,17 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnpipe.config import EvaluationConfig, ExecutionConfig, PipelineConfig
+from rnnpipe.config import EvaluationConfig, PipelineConfig
 from rnnpipe.data.stages import open_split
 from rnnpipe.errors import DataError
-from rnnpipe.evaluation.deploy import WEIGHTS_FILE, Deploy, ModelSpec, load_model
+from rnnpipe.evaluation.deploy import Deploy, load_model
 from rnnpipe.evaluation.figures import confusion_matrix, per_class_bars, save_figure
 from rnnpipe.evaluation.metrics import Integers, SplitName
 from rnnpipe.evaluation.predict import Predictions, measure_latency, predict, time_calls
-from rnnpipe.evaluation.report import REPORT_FILE, Conditions, EvaluationReport, Scores, Speed
-from rnnpipe.files import sha256_tree, write_bytes, write_json
+from rnnpipe.evaluation.report import PREDICTIONS_FILE, REPORT_FILE, Conditions, EvaluationReport, Scores, Speed
+from rnnpipe.evaluation.spec import WEIGHTS_FILE, ModelSpec
+from rnnpipe.files import write_bytes, write_json
 from rnnpipe.models.classifier import count_parameters
-from rnnpipe.references import Recipe, StageRef
 from rnnpipe.runtime import (
     autocast,
     choose_precision,
@@ -29,34 +29,8 @@ from rnnpipe.runtime import (
     set_threads,
 )
 
-PREDICTIONS_FILE = "predictions.safetensors"
 FIGURES_FOLDER = "figures"
 THROUGHPUT_REPEATS = 5
-
-
-def evaluation_recipe(
-    model_digest: str,
-    sequences: StageRef,
-    evaluation: EvaluationConfig,
-    execution: ExecutionConfig,
-    *,
-    split: SplitName = "test",
-    subject: str = "",
-) -> Recipe:
-    """Return what an evaluation depends on: model, images, how and on what it is measured, and the code."""
-    package = Path(__file__).parent.parent
-    return Recipe(
-        stage="evaluations",
-        subject=subject,
-        inputs={
-            "model": model_digest,
-            "sequences": sequences.digest,
-            "split": split,
-            "evaluation": evaluation.model_dump(mode="json"),
-            "execution": execution.model_dump(mode="json", include={"device", "threads", "precision"}),
-            "code": {name: sha256_tree(package / name) for name in ("evaluation", "models")},
-        },
-    )
 
 
 def build_evaluation(

@@ -1,16 +1,44 @@
-"""An evaluation in a process of its own, holding the device it measures."""
+"""An evaluation as a stage: its recipe, and the process that holds the device it measures.
+
+The process brings torch; planning does without.
+"""
 
 from pathlib import Path
 
-from rnnpipe.config import PipelineConfig
-from rnnpipe.evaluation.evaluate import build_evaluation
-from rnnpipe.files import read_json, write_json
+from rnnpipe.config import EvaluationConfig, ExecutionConfig, PipelineConfig
+from rnnpipe.evaluation.metrics import SplitName
+from rnnpipe.files import read_json, sha256_tree, write_json
 from rnnpipe.processes.slots import device_slot
-from rnnpipe.runtime import resolve_device
+from rnnpipe.references import Recipe, StageRef
 
 JOB_FILE = "log/job.json"
 RESULT_FILE = "log/result.json"
 TARGET = "rnnpipe.evaluation.job:evaluate"
+
+
+def evaluation_recipe(
+    model_digest: str,
+    sequences: StageRef,
+    evaluation: EvaluationConfig,
+    execution: ExecutionConfig,
+    *,
+    split: SplitName = "test",
+    subject: str = "",
+) -> Recipe:
+    """Return what an evaluation depends on: model, images, how and on what it is measured, and the code."""
+    package = Path(__file__).parent.parent
+    return Recipe(
+        stage="evaluations",
+        subject=subject,
+        inputs={
+            "model": model_digest,
+            "sequences": sequences.digest,
+            "split": split,
+            "evaluation": evaluation.model_dump(mode="json"),
+            "execution": execution.model_dump(mode="json", include={"device", "threads", "precision"}),
+            "code": {name: sha256_tree(package / name) for name in ("evaluation", "models")},
+        },
+    )
 
 
 def prepare(folder: Path, model_folder: Path, sequences_folder: Path, config: PipelineConfig) -> None:
@@ -21,6 +49,9 @@ def prepare(folder: Path, model_folder: Path, sequences_folder: Path, config: Pi
 
 def evaluate(folder: Path) -> None:
     """Evaluate as `log/job.json` says, on the test images; the facts go to `log/result.json`."""
+    from rnnpipe.evaluation.evaluate import build_evaluation
+    from rnnpipe.runtime import resolve_device
+
     job = read_json(folder / JOB_FILE)
     config = PipelineConfig.model_validate(job["config"])
     device = resolve_device(config.execution.device)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnpipe.errors import DeviceError
-from rnnpipe.evaluation.deploy import ModelSpec, scale_pixels
+from rnnpipe.evaluation.deploy import scale_pixels
+from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.runtime import synchronize
 
 WARM_UP_RUNS = 10

@@ -13,6 +13,7 @@ from rnnpipe.evaluation.statistics import wilson_interval
 from rnnpipe.files import read_json
 
 REPORT_FILE = "report.json"
+PREDICTIONS_FILE = "predictions.safetensors"
 
 
 class Record(BaseModel):

@@ -1,12 +1,14 @@
 """A process that has imported torch, touched no device, and forks a job in milliseconds.
 
-Run with -m. It reads one JSON request a line from its standard input and answers on its standard output; when
+Run with -m and the modules to import: the first before any job, the others while no job is asked for.
+It reads one JSON request a line from its standard input and answers on its standard output; when
 the input ends (its user is done, or dead) it stops every job and goes. Single-threaded: forking is safe.
 
     {"job": "a1", "target": "module:function", "folder": "/..."}  →  {"job": "a1", "exit": 0}
     {"job": "a1", "signal": 15}
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -14,6 +16,7 @@ import selectors
 import signal
 import sys
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -104,8 +107,9 @@ class ForkServer:
         stop_processes([psutil.Process(pid) for pid in self.jobs], GRACE_S)
 
 
-def serve() -> None:
-    """Serve requests until the input ends."""
+def serve(later: Iterable[str] = ()) -> None:
+    """Serve requests until the input ends; import the modules `later` whenever there is nothing to do."""
+    modules = iter(later)
     server, selector = ForkServer(), selectors.DefaultSelector()
     waker, alarm = os.pipe()
     for descriptor in (waker, alarm):
@@ -114,9 +118,14 @@ def serve() -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     selector.register(0, selectors.EVENT_READ)
     selector.register(waker, selectors.EVENT_READ)
-    pending = b""
+    pending, module = b"", next(modules, None)
     while True:
-        for key, _ in selector.select():
+        ready = selector.select(None if module is None else 0)
+        if not ready and module is not None:
+            with contextlib.suppress(ImportError):  # the job that needs it tells
+                importlib.import_module(module)
+            module = next(modules, None)
+        for key, _ in ready:
             content = os.read(key.fd, 65536)
             if key.fd == waker:
                 server.reap()
@@ -130,7 +139,7 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    for module in sys.argv[1:]:
-        importlib.import_module(module)
-    serve()
+    for first in sys.argv[1:2]:
+        importlib.import_module(first)
+    serve(sys.argv[2:])
     os._exit(0)  # at once: taking apart what was imported would cost seconds

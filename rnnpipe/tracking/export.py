@@ -5,7 +5,6 @@ process (no rnnpipe, no pickle) before anything is registered.
 """
 
 import os
-import re
 import subprocess
 import sys
 import warnings
@@ -20,15 +19,13 @@ from numpy.typing import NDArray
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.data.arrays import write_array
 from rnnpipe.errors import RegistrationError
-from rnnpipe.evaluation.deploy import SPEC_FILE, WEIGHTS_FILE, Deploy, ModelSpec, load_model
-from rnnpipe.files import digest_of, scratch_folder, sha256_file
+from rnnpipe.evaluation.deploy import Deploy, load_model
+from rnnpipe.evaluation.spec import MODEL_FILES, ModelSpec
+from rnnpipe.files import scratch_folder
 from rnnpipe.models.layers import export_of_layers
 from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
+from rnnpipe.tracking.digests import MODEL_DIGEST_TAG, RECORD_DIGEST_TAG, model_digest
 
-MODEL_FILES = (WEIGHTS_FILE, SPEC_FILE)
-MODEL_DIGEST_TAG = "rnnpipe.model_digest"
-DIGEST = re.compile("[0-9a-f]{64}")
-RECORD_DIGEST_TAG = "rnnpipe.record_digest"
 CHECKED_BATCHES = (1, 2, 999)
 TOLERANCE = 1e-5
 LOAD_TIMEOUT_S = 600
@@ -44,22 +41,6 @@ for batch in sys.argv[2:]:
     images = numpy.load(f"images-{batch}.npy", allow_pickle=False)
     numpy.save(f"probabilities-{batch}.npy", model.predict(images), allow_pickle=False)
 """
-
-
-def model_digest(model_folder: Path) -> str:
-    """Return the SHA-256 (hex) over weights and spec of a model folder."""
-    return digest_of({name: sha256_file(model_folder / name) for name in MODEL_FILES})
-
-
-def registered_digest(uri: str, tags: Mapping[str, str]) -> str:
-    """Return the digest of weights and spec that stands on a version; RegistrationError where none does."""
-    digest = tags.get(MODEL_DIGEST_TAG, "")
-    if not DIGEST.fullmatch(digest):  # it becomes the name of a folder
-        raise RegistrationError(
-            f"{uri} has no digest of its files as the tag {MODEL_DIGEST_TAG}",
-            "it isn't one that rnnpipe registered, or its tag was changed: train and register it again",
-        )
-    return digest
 
 
 def log_deployed_model(

@@ -5,19 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rnnpipe.evaluation.promotion import Decision, Verdict
+from rnnpipe.evaluation.spec import MODEL_FILES
 from rnnpipe.files import scratch_folder
 from rnnpipe.store import Entry
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.client import Tracking, download, mlflow, mlflow_errors, retried
-from rnnpipe.tracking.export import (
-    MODEL_DIGEST_TAG,
-    MODEL_FILES,
-    RECORD_DIGEST_TAG,
-    check_round_trip,
-    log_deployed_model,
-    model_digest,
-    registered_digest,
-)
+from rnnpipe.tracking.digests import MODEL_DIGEST_TAG, RECORD_DIGEST_TAG, model_digest, registered_digest
 from rnnpipe.tracking.record import Record, write_record
 from rnnpipe.tracking.registry import Candidate, Version
 
@@ -47,6 +40,8 @@ def register_trained(
     found = registry.find(tracking, model_name, fingerprint=trained.ref.digest)
     if found is not None:
         return found
+    from rnnpipe.tracking.export import log_deployed_model  # brings torch
+
     with scratch_folder() as folder:
         digest, carried = write_record(folder, record, training=trained, evaluation=evaluation)
         tags = {**tags, RECORD_DIGEST_TAG: digest}
@@ -107,6 +102,8 @@ def fetch_model(tracking: Tracking, version: Version, workspace: Path) -> Path:
 
 def _check(tracking: Tracking, uri: str, model_folder: Path) -> float:
     """Read a stored model back; it is fetched first, so that a lost server isn't taken for a bad model."""
+    from rnnpipe.tracking.export import check_round_trip
+
     with scratch_folder() as folder:
         with mlflow_errors(f"fetch {uri}"):
             model = tracking.client.get_logged_model(uri.removeprefix("models:/"))

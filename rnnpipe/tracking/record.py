@@ -13,12 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import TrackingError
-from rnnpipe.evaluation.deploy import SPEC_FILE, WEIGHTS_FILE
-from rnnpipe.evaluation.evaluate import PREDICTIONS_FILE
+from rnnpipe.evaluation.report import PREDICTIONS_FILE
+from rnnpipe.evaluation.spec import SPEC_FILE, WEIGHTS_FILE
 from rnnpipe.files import digest_of, read_json, sha256_file, write_json
 from rnnpipe.store import MANIFEST, Entry
 from rnnpipe.tracking.client import Tracking, mlflow_errors, retried
-from rnnpipe.tracking.export import RECORD_DIGEST_TAG
+from rnnpipe.tracking.digests import RECORD_DIGEST_TAG
 from rnnpipe.tracking.registry import Version, download_files
 from rnnpipe.training.environment import Environment
 from rnnpipe.training.journal import JOURNAL_FILE, Event, read_journal, step_losses

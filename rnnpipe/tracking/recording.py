@@ -9,19 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from rnnpipe import __version__
 from rnnpipe.errors import TrackingError
-from rnnpipe.evaluation.figures import learning_curves, save_figure
 from rnnpipe.evaluation.metrics import MetricNames
 from rnnpipe.evaluation.report import REPORT_FILE, EvaluationReport
+from rnnpipe.evaluation.spec import MODEL_FILES
 from rnnpipe.files import read_json, scratch_folder
 from rnnpipe.provenance import installed_packages
 from rnnpipe.references import StageRef
 from rnnpipe.store import MANIFEST, Entry
 from rnnpipe.tracking.client import Tracking, retried
-from rnnpipe.tracking.export import MODEL_FILES
 from rnnpipe.tracking.runs import (
     DatasetUse,
     MetricPoint,
@@ -176,8 +173,9 @@ def record_run(tracking: Tracking, spec: RunSpec, *, training: Entry, evaluation
     wall = MetricPoint(MetricNames.TRAIN_WALL_S, training.ref.facts["wall_s"], 0, ended_at_ms)
     log_points(tracking, run_id, [*journal_points(events), wall])
     update_points(tracking, run_id, evaluation_points(evaluation))
-    curves = learning_curves({spec.name: epochs_of(events)})
-    _log_files(tracking, run_id, curves, training=training.path, evaluation=evaluation.path)
+    _log_files(
+        tracking, run_id, {spec.name: epochs_of(events)}, training=training.path, evaluation=evaluation.path
+    )
     finish_run(tracking, run_id, "FINISHED", ended_at_ms)
     # the last step: whoever finds this tag takes the run for whole
     set_tags(tracking, run_id, {**conditions(training.ref), RECORDED_TAG: evaluation.ref.key})
@@ -197,10 +195,14 @@ def conditions(training: StageRef) -> dict[str, str]:
     return {f"rnnpipe.{name}": str(facts[name]) for name in ("device", "threads", "precision", "torch")}
 
 
-def _log_files(tracking: Tracking, run_id: str, figure: Figure, *, training: Path, evaluation: Path) -> None:
+def _log_files(
+    tracking: Tracking, run_id: str, histories: Mapping[str, list[Event]], *, training: Path, evaluation: Path
+) -> None:
+    from rnnpipe.evaluation.figures import learning_curves, save_figure  # brings matplotlib
+
     with scratch_folder() as folder:
         curves = folder / "learning_curves.png"
-        save_figure(figure, curves)
+        save_figure(learning_curves(histories), curves)
         packages = folder / "environment.txt"
         packages.write_text("\n".join(installed_packages()) + "\n", encoding="utf-8")
         log_artifact_files(tracking, run_id, [packages], "")

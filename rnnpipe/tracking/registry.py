@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from rnnpipe.errors import ConfigError, TrackingError
+from rnnpipe.evaluation.spec import MODEL_FILES
 from rnnpipe.files import scratch_folder
 from rnnpipe.tracking.client import Tracking, download, mlflow, mlflow_errors, retried
-from rnnpipe.tracking.export import MODEL_DIGEST_TAG, MODEL_FILES, model_digest, registered_digest
+from rnnpipe.tracking.digests import MODEL_DIGEST_TAG, model_digest, registered_digest
 
 Alias = Literal["champion", "challenger", "previous"]
 

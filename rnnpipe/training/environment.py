@@ -6,7 +6,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
 from rnnpipe.files import read_json, write_json
@@ -33,6 +32,8 @@ class Environment(BaseModel):
     @classmethod
     def of_this_process(cls) -> Self:
         """Return what this process runs with."""
+        import torch  # reading what others ran with does without
+
         return cls(
             python=platform.python_version(),
             platform=f"{platform.system()} {platform.machine()}",

@@ -17,7 +17,13 @@ RESULT_FILE = "log/result.json"
 TARGET = "rnnpipe.training.job:train"
 PACKAGE = Path(__file__).parents[1]
 CODE_FOLDERS = ("models", "training")
-CODE_FILES = ("runtime.py", "evaluation/deploy.py", "evaluation/metrics.py", "evaluation/predict.py")
+CODE_FILES = (
+    "runtime.py",
+    "evaluation/deploy.py",
+    "evaluation/spec.py",
+    "evaluation/metrics.py",
+    "evaluation/predict.py",
+)
 
 
 def training_recipe(sequences: StageRef, config: PipelineConfig, variant: VariantConfig, seed: int) -> Recipe:
@@ -39,10 +45,7 @@ def training_recipe(sequences: StageRef, config: PipelineConfig, variant: Varian
 
 
 def prepare(folder: Path, sequences_folder: Path, *, config: PipelineConfig, variant: int, seed: int) -> None:
-    """Write the job that `train` reads, and what it runs with; `variant` is its place in the config."""
-    from rnnpipe.training.environment import keep_environment  # brings torch, which recipes do without
-
-    keep_environment(folder)
+    """Write the job that `train` reads; `variant` is its place in the config."""
     job = {"sequences": str(sequences_folder), "config": config.as_json(), "variant": variant, "seed": seed}
     write_json(folder / JOB_FILE, job)
 
@@ -59,8 +62,10 @@ def train(folder: Path) -> None:
 
     Raises TrainingError, DeviceError.
     """
+    from rnnpipe.training.environment import keep_environment
     from rnnpipe.training.work import run_training
 
+    keep_environment(folder)
     job = read_json(folder / JOB_FILE)
     config = PipelineConfig.model_validate(job["config"])
     variant = config.variants[job["variant"]]

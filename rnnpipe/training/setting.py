@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 
 from rnnpipe.config import TrainingConfig
-from rnnpipe.evaluation.deploy import ModelSpec
+from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.runtime import Precision
 from rnnpipe.training.journal import Mark
 

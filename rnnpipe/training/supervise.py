@@ -12,7 +12,7 @@ from rnnpipe.training.job import TARGET, collect, prepare
 from rnnpipe.training.journal import Event, JournalReader
 
 # what each training and each evaluation would import anew, two seconds for sklearn.metrics alone
-PRELOADED = ("rnnpipe.training.work", "rnnpipe.evaluation.job", "sklearn.metrics")
+PRELOADED = ("rnnpipe.training.work", "rnnpipe.evaluation.evaluate", "sklearn.metrics")
 
 OnEvents = Callable[[Path, list[Event]], None]
 

@@ -11,8 +11,9 @@ import torch._dynamo  # noqa: F401 (seconds: building an optimiser imports it; s
 
 from rnnpipe.config import PipelineConfig, VariantConfig
 from rnnpipe.errors import TrainingError
-from rnnpipe.evaluation.deploy import ModelSpec, build_network, save_model
+from rnnpipe.evaluation.deploy import build_network, save_model
 from rnnpipe.evaluation.predict import is_out_of_memory
+from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.files import read_json
 from rnnpipe.models.classifier import count_parameters
 from rnnpipe.processes.slots import device_slot

@@ -23,7 +23,8 @@ from torch import nn
 
 from rnnpipe.catalogue import DATASETS
 from rnnpipe.config import VariantConfig
-from rnnpipe.evaluation.deploy import ModelSpec, build_network, save_model
+from rnnpipe.evaluation.deploy import build_network, save_model
+from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.files import digest_of, write_json
 from rnnpipe.store import SEAL, Store
 from rnnpipe.training.checkpoint import CHECKPOINT_FOLDER, Progress, save_checkpoint

@@ -46,7 +46,7 @@ from rnnpipe.references import Recipe, StageRef
 from rnnpipe.sameness import _predictions
 from rnnpipe.store import Store
 from rnnpipe.tracking.client import Tracking
-from rnnpipe.tracking.export import RECORD_DIGEST_TAG
+from rnnpipe.tracking.digests import RECORD_DIGEST_TAG
 from rnnpipe.tracking.record import RECORD_FILE, fetch_record
 from rnnpipe.tracking.registry import Version
 from rnnpipe.training import job as training_job

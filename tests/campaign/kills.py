@@ -1,4 +1,4 @@
-"""Kills: at every named point, and at random instants; each run ends as the undisturbed one did."""
+"""Kills at random instants; each run ends as the undisturbed one did."""
 
 import json
 import os
@@ -6,13 +6,15 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from reporting import Tally
 from small_job import HUNG, TRAINABLE, Trial, config_of, kill, wait_for
 from state import write_state
+
+from rnnpipe.config import PipelineConfig
 
 MAX_TRIES = 12
 WHOM = ("main", "all", "child")
@@ -40,14 +42,18 @@ class Undisturbed:
     def points(self, variant: str) -> list[str]:
         """Return every fault point that the job reaches, in the order of first reach."""
         self.of(variant)
-        lines = (self.folder / f"points-{variant}.txt").read_text(encoding="utf-8").splitlines()
-        return list(dict.fromkeys(lines))
+        return points_in(self.folder / f"points-{variant}.txt")
 
 
-def state_of(trial: Trial) -> dict[str, Any]:
+def points_in(log: Path) -> list[str]:
+    """Return the points that a log names, each once."""
+    return list(dict.fromkeys(log.read_text(encoding="utf-8").splitlines()))
+
+
+def state_of(trial: Trial, look: Callable[[Path, Path, PipelineConfig], None] = write_state) -> dict[str, Any]:
     """Return outcome and problems of a trial's workspace, looked at by a process of its own."""
     path = trial.folder / "state.json"
-    code = wait_for(trial.start(lambda: write_state(path, trial.home, trial.config)))
+    code = wait_for(trial.start(lambda: look(path, trial.home, trial.config)))
     if code:
         return {"outcome": None, "problems": [f"its state can't be read: exit code {code}: {trial.told()}"]}
     state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -72,31 +78,6 @@ def difference(expected: dict[str, Any], found: dict[str, Any] | None) -> str:
     return ", ".join(name for name in expected if not found or expected[name] != found[name])
 
 
-def walk(undisturbed: Undisturbed, variant: str) -> Iterator[tuple[str, list[str]]]:
-    """Kill at every point that there is, one after the other in one workspace as far as it goes; yield each."""
-    expected, _ = undisturbed.of(variant)
-    waiting = undisturbed.points(variant)
-    number = 0
-    while waiting:
-        number += 1
-        trial, missed = Trial(undisturbed.folder / f"walk-{number}", config_of(variant)), []
-        for point in waiting:
-            code = trial.run(fault=f"{point}:1")
-            if not code:  # the work that passes there was done already: it needs a workspace of its own
-                missed.append(point)
-            elif code > 0 and code not in EXPECTED_CODES:
-                yield point, [f"exit code {code}: {trial.told()}"]
-            else:
-                yield point, []
-        if missed == waiting:
-            yield from ((point, ["it was never reached"]) for point in missed)
-            return
-        if problems := finish(trial, expected):
-            yield f"walk {number}", problems
-        waiting = missed
-        shutil.rmtree(trial.folder)
-
-
 def kill_at_random(undisturbed: Undisturbed, seed: int) -> tuple[int, list[str]]:
     """Kill one run 1 to 5 times; return how many kills met it, and what is wrong in the end."""
     chance = random.Random(seed)
@@ -119,14 +100,6 @@ def kill_at_random(undisturbed: Undisturbed, seed: int) -> tuple[int, list[str]]
     if not problems:
         shutil.rmtree(trial.folder)
     return kills, problems
-
-
-def named_points(undisturbed: Undisturbed, variant: str) -> Tally:
-    """Kill once at every point that the job reaches."""
-    tally = Tally("kill at a named point", PROMISE)
-    for point, problems in walk(undisturbed, variant):
-        tally.add(*(f"{point}: {problem}" for problem in problems))
-    return tally
 
 
 def random_kills(undisturbed: Undisturbed, wanted: int, seed: int) -> Tally:

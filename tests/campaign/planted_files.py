@@ -14,7 +14,7 @@ from hostile_files import Case, put, raw_pickle, seal, torch_pickle
 from hostile_reading import RECIPE, STORED, VERSION_FILES
 
 from flows.cached import SERIALIZER, cache_key
-from rnnpipe.evaluation.evaluate import PREDICTIONS_FILE
+from rnnpipe.evaluation.report import PREDICTIONS_FILE
 from rnnpipe.files import MAX_JSON_BYTES, digest_of, write_json
 from rnnpipe.store import Store
 from rnnpipe.tracking.record import DIGESTED_FILES, RECORD_FILE, Record

@@ -101,8 +101,9 @@ def _warm_up(folder: Path) -> None:
     from mlflow.utils import requirements_utils
 
     from rnnpipe.config import VariantConfig
-    from rnnpipe.evaluation.deploy import Deploy, ModelSpec, build_network
+    from rnnpipe.evaluation.deploy import Deploy, build_network
     from rnnpipe.evaluation.figures import learning_curves, save_figure
+    from rnnpipe.evaluation.spec import ModelSpec
     from rnnpipe.models.layers import export_of_layers
     from rnnpipe.tracking.addresses import sqlite_path, sqlite_uri
     from rnnpipe.tracking.client import open_tracking
@@ -170,16 +171,16 @@ class Trial:
             sys.stdout.flush()
             os._exit(int(str(code)))
 
-    def begin(self, fault: str = "", log: Path | None = None) -> int:
-        """Start the job, as the command line does; return its process' number."""
+    def begin(self, fault: str = "", log: Path | None = None, command: tuple[str, ...] = ()) -> int:
+        """Start the job, or another command, as the command line does; return its process' number."""
         asked = {faults.FAULT: fault, faults.FAULT_LOG: str(log or "")}
-        return self.start(self._run_job, **{name: value for name, value in asked.items() if value})
+        return self.start(lambda: self._call(command), **{name: value for name, value in asked.items() if value})
 
-    def run(self, fault: str = "", log: Path | None = None) -> int:
-        """Run the job once; return its exit code, negative where a signal ended it."""
-        return wait_for(self.begin(fault, log))
+    def run(self, fault: str = "", log: Path | None = None, command: tuple[str, ...] = ()) -> int:
+        """Run the job, or another command, once; return its exit code, negative where a signal ended it."""
+        return wait_for(self.begin(fault, log, command))
 
-    def _run_job(self) -> None:
+    def _call(self, command: tuple[str, ...]) -> None:
         from rnnpipe.cli import main
         from rnnpipe.tracking import export
 
@@ -192,7 +193,7 @@ class Trial:
         values = self.config.as_json()
         path = self.output.with_suffix(f".{digest_of(values)[:8]}.yaml")
         path.write_text(json.dumps(values), encoding="utf-8")  # JSON is YAML
-        main(["run", str(path)])
+        main(command or ["run", str(path)])
 
     def told(self) -> str:
         """Return the errors that its processes printed, and the end of all they did."""

@@ -2,11 +2,12 @@
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rnnpipe.config import PipelineConfig
-from rnnpipe.evaluation.evaluate import PREDICTIONS_FILE
+from rnnpipe.evaluation.report import PREDICTIONS_FILE
 from rnnpipe.files import sha256_file
 from rnnpipe.store import MANIFEST
 from rnnpipe.training.journal import read_journal, step_losses
@@ -37,7 +38,7 @@ def problems_of(home: Path, config: PipelineConfig) -> list[str]:
     from rnnpipe.tracking import registry
     from rnnpipe.tracking.addresses import resolve_uri
     from rnnpipe.tracking.client import open_tracking
-    from rnnpipe.tracking.export import MODEL_DIGEST_TAG
+    from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
     from rnnpipe.tracking.promotion import fetch_model
     from rnnpipe.tracking.runs import RUN_KEY_TAG
 
@@ -65,7 +66,7 @@ def problems_of(home: Path, config: PipelineConfig) -> list[str]:
     else:
         fetch_model(tracking, champion, home / "fetched")  # raises where the files don't verify
     problems += [f"spooled: {path.name}" for path in home.glob("spool/*.json")]
-    return problems + [f"temporary: {path}" for path in home.parent.rglob(".*.tmp")]
+    return problems
 
 
 def _compare_with_journal(tracking: Any, run_id: str, folder: Path) -> list[str]:
@@ -87,14 +88,49 @@ def _compare_with_journal(tracking: Any, run_id: str, folder: Path) -> list[str]
     return problems
 
 
-def write_state(path: Path, home: Path, config: PipelineConfig) -> None:
-    """Write outcome and problems of a workspace as JSON; for a forked process."""
+def _write(path: Path, home: Path, found: list[str], outcome: dict[str, Any]) -> None:
+    """Write an outcome and what is wrong as JSON, with what `rnnpipe doctor` finds."""
     from flows import health
     from flows.doctor import examine
 
     health._check_import = lambda: None  # seconds, and the same for every workspace
     del os.environ["PREFECT_API_URL"]
-    state = {"outcome": outcome_of(home), "problems": problems_of(home, config)}
     unwell = [each for each in examine(home) if not each.is_well and each.subject != "disk"]
-    state["problems"] += [f"doctor: {each.subject}: {each.text}" for each in unwell]
-    path.write_text(json.dumps(state), encoding="utf-8")
+    problems = [*found, *(f"doctor: {each.subject}: {each.text}" for each in unwell)]
+    problems += [f"temporary: {path}" for path in home.parent.rglob(".*.tmp")]
+    path.write_text(json.dumps({"outcome": outcome, "problems": problems}), encoding="utf-8")
+
+
+def write_state(path: Path, home: Path, config: PipelineConfig) -> None:
+    """Write outcome and problems of a workspace as JSON; for a forked process."""
+    _write(path, home, problems_of(home, config), outcome_of(home))
+
+
+def write_aliases(path: Path, home: Path, config: PipelineConfig) -> None:
+    """Write which version each alias of the job's model names."""
+    from rnnpipe.tracking.addresses import resolve_uri
+    from rnnpipe.tracking.client import open_tracking
+
+    tracking = open_tracking(resolve_uri(config.tracking.uri, home), config.experiment, home)
+    aliases = tracking.client.get_registered_model(config.model_name).aliases
+    path.write_text(json.dumps({"outcome": {name: str(number) for name, number in aliases.items()}}))
+
+
+def write_state_of_demos(path: Path, home: Path, config: PipelineConfig) -> None:
+    """Write what is wrong with a workspace in which the demos ran: each is to be one finished, whole run."""
+    from rnnpipe.models.demos import run_demos
+    from rnnpipe.tracking.addresses import resolve_uri
+    from rnnpipe.tracking.client import open_tracking
+    from rnnpipe.tracking.demos import EXPERIMENT, demo_metrics
+
+    tracking = open_tracking(resolve_uri(None, home), EXPERIMENT, home)
+    expected = {report["name"]: demo_metrics(report) for report in map(asdict, run_demos(0))}
+    runs = tracking.client.search_runs([tracking.experiment_id])
+    problems = [] if len(runs) == len(expected) else [f"MLflow has {len(runs)} runs of {len(expected)} demos"]
+    for run in runs:
+        names = [each.path for each in tracking.client.list_artifacts(run.info.run_id)]
+        if run.info.status != "FINISHED" or names != ["report.json"]:
+            problems.append(f"{run.info.run_name} is {run.info.status}, with {names}")
+        if run.data.metrics != expected[run.info.run_name]:
+            problems.append(f"{run.info.run_name}: MLflow has other figures")
+    _write(path, home, problems, {})

@@ -25,11 +25,11 @@ def run(folder: Path, *parts: str, prefix: tuple[str, ...] = ()) -> list[Finding
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("part", "fewest"), [("points", 100), ("kills", 25)])
+@pytest.mark.parametrize(("part", "fewest"), [("points", 150), ("kills", 60)])
 def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path: Path, part: str, fewest: int) -> None:
-    (finding,) = run(tmp_path, part)
-    assert not finding.failures, describe([finding])
-    assert finding.injections >= fewest
+    findings = run(tmp_path, part)
+    assert not any(each.failures for each in findings), describe(findings)
+    assert sum(each.injections for each in findings) >= fewest
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ from PIL import Image
 
 from rnnpipe.cli import main
 from rnnpipe.config import VariantConfig
-from rnnpipe.evaluation.deploy import ModelSpec, build_network, save_model
+from rnnpipe.evaluation.deploy import build_network, save_model
+from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.tracking import client, promotion, registry
 from rnnpipe.tracking.registry import Version
 

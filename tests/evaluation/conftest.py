@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from rnnpipe.config import PipelineConfig, VariantConfig
-from rnnpipe.evaluation.deploy import ModelSpec
 from rnnpipe.evaluation.report import Conditions, EvaluationReport, Scores, Speed
+from rnnpipe.evaluation.spec import ModelSpec
 
 CLASSES = ("circle", "square", "cross")
 

@@ -8,15 +8,8 @@ from torch import nn
 
 from rnnpipe.catalogue import SEQUENCES, VARIANTS
 from rnnpipe.errors import DataError
-from rnnpipe.evaluation.deploy import (
-    SPEC_FILE,
-    WEIGHTS_FILE,
-    Deploy,
-    build_network,
-    load_model,
-    save_model,
-    scale_pixels,
-)
+from rnnpipe.evaluation.deploy import Deploy, build_network, load_model, save_model, scale_pixels
+from rnnpipe.evaluation.spec import SPEC_FILE, WEIGHTS_FILE
 
 SHAPES = {"rows": (8, 8), "columns": (8, 8), "pixels": (64, 1), "permuted": (64, 1), "patches": (4, 16)}
 

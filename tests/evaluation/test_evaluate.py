@@ -8,7 +8,8 @@ import torch
 from rnnpipe.config import EvaluationConfig, ExecutionConfig
 from rnnpipe.errors import DataError, DeviceError
 from rnnpipe.evaluation.deploy import build_network, load_model, save_model
-from rnnpipe.evaluation.evaluate import build_evaluation, evaluation_recipe
+from rnnpipe.evaluation.evaluate import build_evaluation
+from rnnpipe.evaluation.job import evaluation_recipe
 from rnnpipe.evaluation.predict import predict
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.files import canonical_json, sha256_tree

@@ -9,7 +9,7 @@ from workspaces import TINY, TINY_LABELS, Done, Workspace, store_data
 
 from flows.why import forecast
 from rnnpipe.config import PipelineConfig
-from rnnpipe.evaluation.evaluate import evaluation_recipe
+from rnnpipe.evaluation.job import evaluation_recipe
 from rnnpipe.references import StageRef
 from rnnpipe.store import Store
 from rnnpipe.training import job

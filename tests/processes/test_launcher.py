@@ -36,6 +36,17 @@ def test_a_job_is_forked_from_a_server_that_has_imported_what_it_needs(launcher:
     assert (tmp_path / OUTPUT_FILE).read_text() == "said by the job\n"
 
 
+def test_the_other_modules_are_imported_while_there_is_nothing_to_do(tmp_path: Path, wait_for: WaitFor) -> None:
+    with Launcher(preload=["json", "nowhere_to_be_found", "process_targets"]) as started:
+
+        def is_imported_by_the_server() -> bool:
+            started.run("process_targets:write_pids", tmp_path)
+            _, parent, imported_in = map(int, (tmp_path / "pids").read_text().split())
+            return imported_in == parent
+
+        wait_for(is_imported_by_the_server)
+
+
 def test_a_warm_server_runs_a_job_in_less_than_half_a_second(launcher: Launcher, tmp_path: Path) -> None:
     launcher.run("process_targets:write_pids", tmp_path)
     walls_s = []

@@ -9,7 +9,7 @@ from tracking_helpers import DATASET, Finished
 
 from rnnpipe.errors import TrackingError
 from rnnpipe.evaluation.promotion import Decision, Verdict
-from rnnpipe.tracking import promotion, recording
+from rnnpipe.tracking import export, recording
 from rnnpipe.tracking.client import Tracking, open_tracking
 from rnnpipe.tracking.promotion import apply_verdict, register_trained
 from rnnpipe.tracking.record import Record
@@ -38,7 +38,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TIMEOUT_S))
     for step in (record_run, register_trained, apply_verdict):
         monkeypatch.setattr(step.retry, "wait", tenacity.wait_none())
-    monkeypatch.setattr(promotion, "check_round_trip", lambda *_: 0.0)
+    monkeypatch.setattr(export, "check_round_trip", lambda *_: 0.0)
 
 
 def connect(proxy: FaultProxy, tmp_path: Path) -> Tracking:

@@ -13,9 +13,11 @@ from tracking_helpers import MakeModel
 
 from rnnpipe.errors import ConfigError, RegistrationError, TrackingError
 from rnnpipe.evaluation.deploy import Deploy, load_model
+from rnnpipe.evaluation.spec import MODEL_FILES
 from rnnpipe.tracking import registry, views
 from rnnpipe.tracking.client import Tracking
-from rnnpipe.tracking.export import MODEL_DIGEST_TAG, MODEL_FILES, check_round_trip, log_deployed_model
+from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
+from rnnpipe.tracking.export import check_round_trip, log_deployed_model
 from rnnpipe.tracking.promotion import fetch_model
 from rnnpipe.tracking.registry import Candidate, Version
 from rnnpipe.tracking.runs import MetricPoint, RunSpec, log_points, start_run

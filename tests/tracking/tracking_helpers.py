@@ -14,9 +14,9 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from rnnpipe.config import SequenceConfig, VariantConfig
-from rnnpipe.evaluation.deploy import ModelSpec, build_network, save_model
-from rnnpipe.evaluation.evaluate import PREDICTIONS_FILE
-from rnnpipe.evaluation.report import REPORT_FILE, Conditions, EvaluationReport, Scores, Speed
+from rnnpipe.evaluation.deploy import build_network, save_model
+from rnnpipe.evaluation.report import PREDICTIONS_FILE, REPORT_FILE, Conditions, EvaluationReport, Scores, Speed
+from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.files import write_json
 from rnnpipe.references import StageRef
 from rnnpipe.store import MANIFEST, Entry

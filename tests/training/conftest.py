@@ -12,7 +12,8 @@ from torch import nn
 
 from rnnpipe.config import PipelineConfig, VariantConfig
 from rnnpipe.config.sections import TrainingConfig
-from rnnpipe.evaluation.deploy import ModelSpec, build_network
+from rnnpipe.evaluation.deploy import build_network
+from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.files import write_json
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.training.journal import Event, Journal, read_journal
