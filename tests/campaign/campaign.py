@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import click
 from reporting import Finding, Tally, describe
 
+from rnnpipe.provenance import code_revision
+
 if TYPE_CHECKING:
     from kills import Undisturbed
 
@@ -154,7 +156,7 @@ def run_part(part: str, count: int, seed: int = 0) -> list[Finding]:
             running.append(subprocess.Popen([*prefix, *command], env={**os.environ, "PYTHONPATH": str(ROOT)}))
         codes = [each.wait() for each in running]
         if any(codes):
-            raise click.ClickException(f"{part}: a process of the campaign ended with {codes}")
+            return [Finding(part, "the campaign itself comes to its end", 1, 1, (f"exit codes {codes}",))]
         found = [[Finding(**each) for each in json.loads(report.read_text())] for report in reports]
     return [_together(same) for same in zip(*found, strict=True)]
 
@@ -190,7 +192,9 @@ def write_page(findings: list[Finding], lines: list[str]) -> None:
     """Write docs/RELIABILITY.md from what was found."""
     text = (Path(__file__).parent / "page.md").read_text(encoding="utf-8")
     now = datetime.now(UTC).isoformat(timespec="minutes")
-    filled = text.format(table=describe(findings), seeds="\n".join(lines), measured_at=now)
+    filled = text.format(
+        table=describe(findings), seeds="\n".join(lines), measured_at=now, revision=code_revision()
+    )
     PAGE.write_text(filled, encoding="utf-8")
     click.echo(f"wrote {PAGE.relative_to(ROOT)}")
 

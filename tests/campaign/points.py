@@ -32,7 +32,7 @@ RARE = {
 
 @dataclass(frozen=True)
 class Walk:
-    """A command, where it is run, what is wrong after its end, and part of the names of points to kill at twice."""
+    """A command, where it is run, what is wrong after its end, and which points to kill at twice."""
 
     command: tuple[str, ...]
     workspace: Callable[[Path], Trial]
