@@ -1,0 +1,149 @@
+"""What lies in a workspace that no version needs any more, nor a run of the last days."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from rnnpipe.files import Usage, left_temporaries, remove_folder, sweep_temporaries, usage_of
+from rnnpipe.processes.lifetime import is_held
+from rnnpipe.store import Store, lock_file
+from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
+from rnnpipe.tracking.history import DATASET_TAG
+from rnnpipe.tracking.prunable import Item, Rules
+from rnnpipe.tracking.record import OUTCOME_FILE, REPRODUCTIONS
+from rnnpipe.tracking.registry import FINGERPRINT_TAG, Version
+
+TEMPORARIES = ".rnnpipe.*"  # in the system's place for such
+IN_WORK = "somebody works on it"
+UPSTREAM = ("sequences", "dataset")  # inputs of a stage that are digests of other outputs
+
+
+def prunable_files(
+    workspace: Path, versions: Sequence[Version], named: Sequence[Version], rules: Rules
+) -> Iterator[Item]:
+    """Yield what lies in a workspace: outputs in the store, fetched models, reproductions, temporary files.
+
+    `versions` are all that stay, `named` those of them that have an alias.
+    """
+    yield from _outputs(Store(workspace / "store"), versions, rules)
+    yield from _fetched_models(workspace / "models", named, rules)
+    yield from _reproductions(workspace / REPRODUCTIONS, rules)
+    yield from _temporaries(workspace)
+
+
+def _outputs(store: Store, versions: Sequence[Version], rules: Rules) -> Iterator[Item]:
+    outputs = list(store.outputs())
+    needed = _needed_digests([manifest for _, manifest in outputs], versions)
+    vague = [version.uri for version in versions if not version.tags.get(DATASET_TAG)]
+    for folder, manifest in outputs:
+        usage = usage_of(folder)
+        item = Item("output", f"{folder.parent.name}/{folder.name[:12]}", usage.size_bytes)
+        if _is_in_work(lock_file(folder)):
+            yield item.stays(IN_WORK)
+        elif user := _user_of(manifest, needed):
+            yield item.stays(f"of {user}")
+        elif rules.is_recent(usage.written_s):
+            yield item.stays(f"used in the last {rules.days} days")
+        elif not versions:
+            yield item.stays("this MLflow has no version that would say what is needed")
+        elif vague and manifest.get("stage") == "dataset":
+            yield item.stays(f"{vague[0]} doesn't say which images it is from")
+        else:
+            what = "no version" if manifest else "unfinished: no version"
+            yield item.goes(f"{what} and no recent run needs it", _remover(folder, usage, lock_file(folder)))
+
+
+def _needed_digests(manifests: Sequence[Mapping[str, Any]], versions: Sequence[Version]) -> dict[str, str]:
+    """Return the digests of what versions were made from, each with a version's URI."""
+    needed = dict[str, str]()
+    for version in versions:
+        waiting = [version.tags.get(FINGERPRINT_TAG), version.tags.get(DATASET_TAG)]
+        while waiting:
+            digest = waiting.pop()
+            if digest and digest not in needed:
+                needed[digest] = version.uri
+                made = [each["inputs"] for each in manifests if each and each["digest"] == digest]
+                waiting += [inputs.get(name) for inputs in made for name in UPSTREAM]
+    return needed
+
+
+def _user_of(manifest: Mapping[str, Any], needed: Mapping[str, str]) -> str | None:
+    """Return the version that needs an output: it is made from it, or its evaluation on its own test images."""
+    if not manifest:
+        return None
+    if manifest["stage"] == "evaluations":
+        inputs = manifest["inputs"]
+        return needed.get(inputs.get("model")) if inputs.get("sequences") in needed else None
+    return needed.get(manifest["digest"])
+
+
+def _fetched_models(folder: Path, named: Sequence[Version], rules: Rules) -> Iterator[Item]:
+    users = {version.tags.get(MODEL_DIGEST_TAG): version.uri for version in named}
+    for path in _folders(folder):
+        usage = usage_of(path)
+        item = Item("fetched model", path.name[:12], usage.size_bytes)
+        if path.name in users:
+            yield item.stays(f"of {users[path.name]}")
+        elif rules.is_recent(usage.written_s):
+            yield item.stays(f"fetched in the last {rules.days} days")
+        else:
+            yield item.goes(
+                "no alias names its version; it is fetched again when asked for", _remover(path, usage)
+            )
+
+
+def _reproductions(folder: Path, rules: Rules) -> Iterator[Item]:
+    for path in _folders(folder):
+        usage, lock = usage_of(path), lock_file(path)
+        item = Item("reproduction", path.name[:12], usage.size_bytes)
+        if _is_in_work(lock):
+            yield item.stays(IN_WORK)
+        elif (path / OUTCOME_FILE).exists():
+            yield item.goes("finished: its result stands on the version", _remover(path, usage, lock))
+        elif rules.is_recent(usage.written_s):
+            yield item.stays(f"unfinished, and worked on in the last {rules.days} days")
+        else:
+            yield item.goes("unfinished and old", _remover(path, usage, lock))
+
+
+def _temporaries(workspace: Path) -> Iterator[Item]:
+    system = Path(tempfile.gettempdir())
+    if left := [*left_temporaries(workspace), *left_temporaries(system, TEMPORARIES)]:
+
+        def sweep() -> bool:
+            sweep_temporaries(workspace)
+            sweep_temporaries(system, TEMPORARIES)
+            return True
+
+        size_bytes = sum(usage_of(path).size_bytes for path in left)
+        yield Item("temporary", f"{len(left)} files", size_bytes).goes("dead processes left them", sweep)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.is_dir() and not path.name.startswith("."))
+
+
+def _is_in_work(lock: Path) -> bool:
+    return lock.exists() and is_held(lock)
+
+
+def _remover(folder: Path, usage: Usage, lock: Path | None = None) -> Callable[[], bool]:
+    """Return what removes a folder, unless it has been written or used since, or somebody holds its lock."""
+
+    def remove() -> bool:
+        if not folder.exists():
+            return True
+        if usage_of(folder) != usage:
+            return False
+        try:
+            with FileLock(lock, blocking=False, is_singleton=False) if lock else contextlib.nullcontext():
+                remove_folder(folder)
+        except Timeout:
+            return False
+        return True
+
+    return remove
