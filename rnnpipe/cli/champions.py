@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rnnpipe.tracking.history import Standing
 
 START = "no model is registered yet; `rnnpipe run configs/quickstart.yaml` trains some and registers the best"
+TESTED = " is tested in a clean process before anything moves"
 REASON = click.option("--reason", default="", metavar="TEXT", help="Why; it is written on the version.")
 
 
@@ -32,7 +33,7 @@ def promote(model: str, reason: str, anyway: bool) -> None:
 
     tracking, workspace = open_registry()
     version = resolve_model_uri(tracking, model)
-    click.echo(f"tests {version.uri} in a clean process", err=True)
+    click.echo(f"{version.uri}{TESTED}", err=True)
     click.echo(promote_by_hand(tracking, version, reason, anyway=anyway).text)
     _publish(tracking, workspace, version.name)
 
@@ -49,7 +50,7 @@ def rollback(name: str, reason: str) -> None:
     from rnnpipe.tracking.by_hand import roll_back
 
     tracking, workspace = open_registry()
-    click.echo(f"tests the previous champion of {name} in a clean process", err=True)
+    click.echo(f"{name}@previous{TESTED}", err=True)
     click.echo(roll_back(tracking, name, reason).text)
     _publish(tracking, workspace, name)
 

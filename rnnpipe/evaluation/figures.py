@@ -137,6 +137,7 @@ class TrendPoint(NamedTuple):
 def accuracy_trend(name: str, points: Sequence[TrendPoint]) -> Figure:
     """Draw the test accuracy of a model's versions with 95 % intervals; dotted lines where the images change."""
     figure, (axes,) = _new_figure(min(max(6.0, 2 + 0.5 * len(points)), 16), 4.2)
+    axes.plot([point.accuracy for point in points], color="#999999", linewidth=1)
     for place, point in enumerate(points):
         low, high = point.interval
         errors = [[max(point.accuracy - low, 0)], [max(high - point.accuracy, 0)]]

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from rnnpipe.processes.lifetime import is_held
 from rnnpipe.store import Store, lock_file
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
 from rnnpipe.tracking.history import DATASET_TAG
-from rnnpipe.tracking.prunable import Item, Rules
+from rnnpipe.tracking.prunable import NEEDED, Item, Rules
 from rnnpipe.tracking.record import OUTCOME_FILE, REPRODUCTIONS
 from rnnpipe.tracking.registry import FINGERPRINT_TAG, Version
 
@@ -44,8 +44,8 @@ def _outputs(store: Store, versions: Sequence[Version], rules: Rules) -> Iterato
         item = Item("output", f"{folder.parent.name}/{folder.name[:12]}", usage.size_bytes)
         if _is_in_work(lock_file(folder)):
             yield item.stays(IN_WORK)
-        elif user := _user_of(manifest, needed):
-            yield item.stays(f"of {user}")
+        elif _is_needed(manifest, needed):
+            yield item.stays(NEEDED)
         elif rules.is_recent(usage.written_s):
             yield item.stays(f"used in the last {rules.days} days")
         elif not versions:
@@ -57,37 +57,35 @@ def _outputs(store: Store, versions: Sequence[Version], rules: Rules) -> Iterato
             yield item.goes(f"{what} and no recent run needs it", _remover(folder, usage, lock_file(folder)))
 
 
-def _needed_digests(manifests: Sequence[Mapping[str, Any]], versions: Sequence[Version]) -> dict[str, str]:
-    """Return the digests of what versions were made from, each with a version's URI."""
-    needed = dict[str, str]()
-    for version in versions:
-        waiting = [version.tags.get(FINGERPRINT_TAG), version.tags.get(DATASET_TAG)]
-        while waiting:
-            digest = waiting.pop()
-            if digest and digest not in needed:
-                needed[digest] = version.uri
-                made = [each["inputs"] for each in manifests if each and each["digest"] == digest]
-                waiting += [inputs.get(name) for inputs in made for name in UPSTREAM]
+def _needed_digests(manifests: Sequence[Mapping[str, Any]], versions: Sequence[Version]) -> set[str]:
+    """Return the digests of the trainings of versions and of what these were made from."""
+    needed = set[str]()
+    waiting = [version.tags.get(name) for version in versions for name in (FINGERPRINT_TAG, DATASET_TAG)]
+    while waiting:
+        digest = waiting.pop()
+        if digest and digest not in needed:
+            needed.add(digest)
+            made = [each["inputs"] for each in manifests if each and each["digest"] == digest]
+            waiting += [inputs.get(name) for inputs in made for name in UPSTREAM]
     return needed
 
 
-def _user_of(manifest: Mapping[str, Any], needed: Mapping[str, str]) -> str | None:
-    """Return the version that needs an output: it is made from it, or its evaluation on its own test images."""
+def _is_needed(manifest: Mapping[str, Any], needed: Set[str]) -> bool:
+    """Say whether an output is what a version was made from, or its evaluation on its own test images."""
     if not manifest:
-        return None
-    if manifest["stage"] == "evaluations":
-        inputs = manifest["inputs"]
-        return needed.get(inputs.get("model")) if inputs.get("sequences") in needed else None
-    return needed.get(manifest["digest"])
+        return False
+    inputs = manifest["inputs"]
+    is_its_evaluation = inputs.get("model") in needed and inputs.get("sequences") in needed
+    return is_its_evaluation or manifest["digest"] in needed
 
 
 def _fetched_models(folder: Path, named: Sequence[Version], rules: Rules) -> Iterator[Item]:
-    users = {version.tags.get(MODEL_DIGEST_TAG): version.uri for version in named}
+    needed = {version.tags.get(MODEL_DIGEST_TAG) for version in named}
     for path in _folders(folder):
         usage = usage_of(path)
         item = Item("fetched model", path.name[:12], usage.size_bytes)
-        if path.name in users:
-            yield item.stays(f"of {users[path.name]}")
+        if path.name in needed:
+            yield item.stays(NEEDED)
         elif rules.is_recent(usage.written_s):
             yield item.stays(f"fetched in the last {rules.days} days")
         else:

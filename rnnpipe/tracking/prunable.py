@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
+NEEDED = "a version needs it"
+
 
 @dataclass(frozen=True)
 class Rules:

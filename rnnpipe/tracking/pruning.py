@@ -16,8 +16,8 @@ from rnnpipe.tracking.client import Tracking, delete_artifacts, mlflow, mlflow_e
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
 from rnnpipe.tracking.history import RegisteredModel, every, read_models
 from rnnpipe.tracking.leftovers import prunable_files
-from rnnpipe.tracking.prunable import Item, Rules
-from rnnpipe.tracking.registry import FINGERPRINT_TAG, Version
+from rnnpipe.tracking.prunable import NEEDED, Item, Rules
+from rnnpipe.tracking.registry import FINGERPRINT_TAG, MODEL_VERSIONS_TAG, Version
 
 VERSION = "version"
 MS_PER_S = 1000
@@ -30,11 +30,10 @@ def plan_pruning(tracking: Tracking, workspace: Path, rules: Rules) -> list[Item
         version.uri: (version, item) for model in models for version, item in _versions(tracking, model, rules)
     }
     kept = [version for version, item in versions.values() if item.remove is None]
-    going = [version for version, item in versions.values() if item.remove is not None]
     named = {version.uri for model in models for version in model.versions if model.aliases_of(version)}
     return [
         *(item for _, item in versions.values()),
-        *_stored_models(tracking, kept, going, rules),
+        *_stored_models(tracking, kept, rules),
         *prunable_files(workspace, kept, [version for version in kept if version.uri in named], rules),
     ]
 
@@ -73,23 +72,19 @@ def _versions(tracking: Tracking, model: RegisteredModel, rules: Rules) -> Itera
             yield version, item.goes("old and without alias", _version_remover(tracking, version))
 
 
-def _stored_models(
-    tracking: Tracking, kept: Sequence[Version], going: Sequence[Version], rules: Rules
-) -> Iterator[Item]:
-    """Yield each stored model of rnnpipe's: it may go if no version needs it, or only versions that go."""
+def _stored_models(tracking: Tracking, kept: Sequence[Version], rules: Rules) -> Iterator[Item]:
+    """Yield each stored model of rnnpipe's: without a version that stays it may go, unless it awaits its own."""
     for model in _all_stored(tracking):
         item = Item("stored model", f"{model.model_id} {model.name}", _bytes_at(model.artifact_location))
+        was_registered = MODEL_VERSIONS_TAG in model.tags
         is_half_removed = model.status == mlflow.entities.LoggedModelStatus.FAILED
-        is_new = rules.is_recent(model.last_updated_timestamp / MS_PER_S) and not is_half_removed
-        remover = _model_remover(tracking, model)
-        if users := [version.uri for version in kept if _needs(version, model)]:
-            yield item.stays(f"of {', '.join(users)}")
-        elif any(_needs(version, model) for version in going):
-            yield item.goes("its version goes", remover)
-        elif is_new:
-            yield item.stays(f"of no version, but younger than {rules.days} days")
+        is_recent = rules.is_recent(model.last_updated_timestamp / MS_PER_S)
+        if any(_needs(version, model) for version in kept):
+            yield item.stays(NEEDED)
+        elif is_recent and not was_registered and not is_half_removed:
+            yield item.stays(f"of no version yet, and younger than {rules.days} days")
         else:
-            yield item.goes("no version needs it", remover)
+            yield item.goes("no version needs it", _model_remover(tracking, model))
 
 
 def _version_remover(tracking: Tracking, version: Version) -> Callable[[], bool]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from kills import EXPECTED_CODES, PROMISE, Undisturbed, finish, points_in, state_of
 from mlflow import MlflowClient
 from reporting import Tally
-from small_job import Trial, config_of
-from state import write_aliases, write_state_of_demos
+from small_job import Trial, config_of, wait_for
+from state import forget_previous, write_registry, write_state_of_demos
 
 from rnnpipe.faults import KILLED
 
@@ -25,8 +25,7 @@ CALLED = re.compile(r"\btracking\.client\.(\w+)\(|\bclient\.(\w+)\(")
 MARKED = re.compile(r"faults\.(?:around|reach)\(\"(?:before-|after-)?([\w-]+)\"")
 # what only a lost answer or an older workspace leads to: tests/tracking has a test of each
 RARE = {
-    "delete_run", "delete_logged_model", "delete_model_version", "delete_registered_model_alias", "update_run",
-    "get_metric_history", "search_experiments",
+    "delete_run", "delete_registered_model_alias", "update_run", "get_metric_history",
 }  # fmt: skip
 
 
@@ -60,18 +59,41 @@ def outdone(folder: Path) -> Trial:
     return fresh(folder)
 
 
-def problems_of_the_outdone(trial: Trial) -> list[str]:
-    """Say what is wrong unless the job's model is champion, and the one before it `previous`."""
-    found = state_of(trial, write_aliases)["outcome"]
-    moved = [] if found == {"champion": "2", "previous": "1"} else [f"the aliases are {found}"]
-    return state_of(trial)["problems"] + moved
+def replaced(folder: Path) -> Trial:
+    """Return a workspace whose champion, version 2, has replaced another."""
+    trial = outdone(folder)
+    assert not trial.run(), trial.told()
+    return trial
+
+
+def nameless(folder: Path) -> Trial:
+    """Return a workspace whose champion, version 2, has replaced one that no alias names any more."""
+    trial = replaced(folder)
+    assert not wait_for(trial.start(lambda: forget_previous(trial.home, trial.config))), trial.told()
+    return trial
+
+
+def registry_is(**expected: object) -> Callable[[Trial], list[str]]:
+    """Return what says what is wrong unless each alias names this version, and there are so many versions."""
+
+    def problems(trial: Trial) -> list[str]:
+        found = state_of(trial, write_registry)["outcome"]
+        return state_of(trial)["problems"] + ([] if found == expected else [f"the registry has {found}"])
+
+    return problems
 
 
 REPRODUCE = ("reproduce", "digits-rows")
+PROMOTE = ("promote", "digits-rows/1", "--anyway", "--reason", "as it was good enough")
+PRUNE = ("prune", "--yes", "--versions", "--keep", "0")
 WALKS = {
     "the demos": Walk(("demos",), fresh, lambda trial: state_of(trial, write_state_of_demos)["problems"]),
     "a reproduction": Walk(REPRODUCE, reproduced, lambda trial: state_of(trial)["problems"]),
-    "a run that replaces the champion": Walk((), outdone, problems_of_the_outdone, again="alias"),
+    "a run that replaces the champion": Walk(
+        (), outdone, registry_is(champion=2, previous=1, versions=2, models=2), again="alias"
+    ),
+    "a promotion by hand": Walk(PROMOTE, replaced, registry_is(champion=1, previous=2, versions=2, models=2)),
+    "a prune": Walk(PRUNE, nameless, registry_is(champion=2, versions=1, models=1)),
 }
 
 

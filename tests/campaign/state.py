@@ -42,7 +42,7 @@ def problems_of(home: Path, config: PipelineConfig) -> list[str]:
     from rnnpipe.tracking.promotion import fetch_model
     from rnnpipe.tracking.runs import RUN_KEY_TAG
 
-    tracking = open_tracking(resolve_uri(config.tracking.uri, home), config.experiment, home)
+    tracking = _tracking_of(home, config)
     runs = tracking.client.search_runs([tracking.experiment_id], max_results=100)
     trainings = {path.parent.name: path.parent for path in home.glob(f"store/trainings/*/{MANIFEST}")}
     problems = []
@@ -106,14 +106,26 @@ def write_state(path: Path, home: Path, config: PipelineConfig) -> None:
     _write(path, home, problems_of(home, config), outcome_of(home))
 
 
-def write_aliases(path: Path, home: Path, config: PipelineConfig) -> None:
-    """Write which version each alias of the job's model names."""
+def forget_previous(home: Path, config: PipelineConfig) -> None:
+    """Let no alias name the champion before."""
+    _tracking_of(home, config).client.delete_registered_model_alias(config.model_name, "previous")
+
+
+def write_registry(path: Path, home: Path, config: PipelineConfig) -> None:
+    """Write which version each alias of the job's model names; how many versions and stored models there are."""
+    tracking = _tracking_of(home, config)
+    aliases = tracking.client.get_registered_model(config.model_name).aliases
+    outcome = {name: int(number) for name, number in aliases.items()}
+    outcome["versions"] = len(tracking.client.search_model_versions(f"name = '{config.model_name}'"))
+    outcome["models"] = len(tracking.client.search_logged_models([tracking.experiment_id]))
+    path.write_text(json.dumps({"outcome": outcome}))
+
+
+def _tracking_of(home: Path, config: PipelineConfig) -> Any:
     from rnnpipe.tracking.addresses import resolve_uri
     from rnnpipe.tracking.client import open_tracking
 
-    tracking = open_tracking(resolve_uri(config.tracking.uri, home), config.experiment, home)
-    aliases = tracking.client.get_registered_model(config.model_name).aliases
-    path.write_text(json.dumps({"outcome": {name: str(number) for name, number in aliases.items()}}))
+    return open_tracking(resolve_uri(config.tracking.uri, home), config.experiment, home)
 
 
 def write_state_of_demos(path: Path, home: Path, config: PipelineConfig) -> None:
