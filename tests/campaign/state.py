@@ -36,8 +36,6 @@ def _epochs(folder: Path) -> list[dict[str, Any]]:
 def problems_of(home: Path, config: PipelineConfig) -> list[str]:
     """Return what is wrong with a finished workspace: MLflow, registry, spool, temporary files."""
     from rnnpipe.tracking import registry
-    from rnnpipe.tracking.addresses import resolve_uri
-    from rnnpipe.tracking.client import open_tracking
     from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
     from rnnpipe.tracking.promotion import fetch_model
     from rnnpipe.tracking.runs import RUN_KEY_TAG

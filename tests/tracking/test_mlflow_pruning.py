@@ -156,7 +156,7 @@ def test_outputs_stay_that_a_version_or_a_recent_run_needs(filled: Registry) -> 
     both = ["champion", "images of champion", "images of nameless", "nameless", "sequences of champion"]
     both += ["sequences of nameless", "test of champion", "test of nameless"]
     assert len(going(plan(filled, versions=False), "output")) == 2
-    filled.output("sequences", "sequences of nameless", dataset=place.training("nameless")["dataset"].ref.digest)
+    filled.output("sequences", "sequences of nameless", dataset=filled.training("nameless")["dataset"].ref.digest)
     items = plan(filled)
     assert set(reasons(items, "output").values()) == {"a version needs it", "used in the last 7 days"}
     list(remove_all(items))
