@@ -19,7 +19,7 @@ from flows.server import answers, prefect_server, service_folder
 from rnnpipe.config import PipelineConfig
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RnnpipeError, ServiceError
-from rnnpipe.files import sweep_temporaries
+from rnnpipe.files import SCRATCH, sweep_temporaries
 from rnnpipe.store import workspace_root
 
 DRAIN_TIMEOUT_S = 60.0
@@ -54,7 +54,7 @@ def open_workspace() -> Path:
     workspace = workspace_root()
     workspace.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(workspace)
-    sweep_temporaries(Path(tempfile.gettempdir()), ".rnnpipe.*")
+    sweep_temporaries(Path(tempfile.gettempdir()), SCRATCH)
     return workspace
 
 

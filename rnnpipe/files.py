@@ -20,6 +20,7 @@ from rnnpipe import faults
 CHUNK_BYTES = 1 << 20
 MAX_JSON_BYTES = 16 << 20
 MAX_JSON_BRACKETS = 200_000  # millions of empty lists take seconds and a GiB
+SCRATCH = ".rnnpipe.*"  # scratch folders in the system's place for such
 SUFFIX = ".tmp"  # of temporary files and folders: .NAME.HOST-PROCESS.RANDOM.tmp
 FORGOTTEN_S = 86_400.0  # after a day a temporary file of another host counts as left behind
 CLOCK_TOLERANCE_S = 10.0  # correcting the clock moves the start times of processes

@@ -8,7 +8,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from rnnpipe.files import Usage, left_temporaries, remove_folder, sweep_temporaries, usage_of
+from rnnpipe.files import SCRATCH, Usage, left_temporaries, remove_folder, sweep_temporaries, usage_of
 from rnnpipe.processes.lifetime import is_held
 from rnnpipe.store import Store, lock_file
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
@@ -17,7 +17,6 @@ from rnnpipe.tracking.prunable import NEEDED, Item, Rules
 from rnnpipe.tracking.record import OUTCOME_FILE, REPRODUCTIONS
 from rnnpipe.tracking.registry import FINGERPRINT_TAG, Version
 
-TEMPORARIES = ".rnnpipe.*"  # in the system's place for such
 IN_WORK = "somebody works on it"
 UPSTREAM = ("sequences", "dataset")  # inputs of a stage that are digests of other outputs
 
@@ -110,11 +109,11 @@ def _reproductions(folder: Path, rules: Rules) -> Iterator[Item]:
 
 def _temporaries(workspace: Path) -> Iterator[Item]:
     system = Path(tempfile.gettempdir())
-    if left := [*left_temporaries(workspace), *left_temporaries(system, TEMPORARIES)]:
+    if left := [*left_temporaries(workspace), *left_temporaries(system, SCRATCH)]:
 
         def sweep() -> bool:
             sweep_temporaries(workspace)
-            sweep_temporaries(system, TEMPORARIES)
+            sweep_temporaries(system, SCRATCH)
             return True
 
         size_bytes = sum(usage_of(path).size_bytes for path in left)

@@ -11,8 +11,9 @@ from kills import EXPECTED_CODES, PROMISE, Undisturbed, finish, points_in, state
 from mlflow import MlflowClient
 from reporting import Tally
 from small_job import Trial, config_of, wait_for
-from state import forget_previous, write_registry, write_state_of_demos
+from state import add_nameless, depose, write_registry, write_state_of_demos
 
+from rnnpipe.config import PipelineConfig
 from rnnpipe.faults import KILLED
 
 ROOT = Path(__file__).parents[2]
@@ -59,18 +60,16 @@ def outdone(folder: Path) -> Trial:
     return fresh(folder)
 
 
-def replaced(folder: Path) -> Trial:
-    """Return a workspace whose champion, version 2, has replaced another."""
-    trial = outdone(folder)
-    assert not trial.run(), trial.told()
-    return trial
+def left_by(work: Callable[[Path, PipelineConfig], None]) -> Callable[[Path], Trial]:
+    """Return what makes a workspace in which the job and then `work` was done."""
 
+    def workspace(folder: Path) -> Trial:
+        trial = fresh(folder)
+        assert not trial.run(), trial.told()
+        assert not wait_for(trial.start(lambda: work(trial.home, trial.config))), trial.told()
+        return trial
 
-def nameless(folder: Path) -> Trial:
-    """Return a workspace whose champion, version 2, has replaced one that no alias names any more."""
-    trial = replaced(folder)
-    assert not wait_for(trial.start(lambda: forget_previous(trial.home, trial.config))), trial.told()
-    return trial
+    return workspace
 
 
 def registry_is(**expected: object) -> Callable[[Trial], list[str]]:
@@ -84,7 +83,7 @@ def registry_is(**expected: object) -> Callable[[Trial], list[str]]:
 
 
 REPRODUCE = ("reproduce", "digits-rows")
-PROMOTE = ("promote", "digits-rows/1", "--anyway", "--reason", "as it was good enough")
+PROMOTE = ("promote", "digits-rows/1", "--reason", "it is good enough")
 PRUNE = ("prune", "--yes", "--versions", "--keep", "0")
 WALKS = {
     "the demos": Walk(("demos",), fresh, lambda trial: state_of(trial, write_state_of_demos)["problems"]),
@@ -92,8 +91,8 @@ WALKS = {
     "a run that replaces the champion": Walk(
         (), outdone, registry_is(champion=2, previous=1, versions=2, models=2), again="alias"
     ),
-    "a promotion by hand": Walk(PROMOTE, replaced, registry_is(champion=1, previous=2, versions=2, models=2)),
-    "a prune": Walk(PRUNE, nameless, registry_is(champion=2, versions=1, models=1)),
+    "a promotion by hand": Walk(PROMOTE, left_by(depose), registry_is(champion=1, versions=1, models=1)),
+    "a prune": Walk(PRUNE, left_by(add_nameless), registry_is(champion=1, versions=1, models=1)),
 }
 
 

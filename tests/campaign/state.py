@@ -104,9 +104,19 @@ def write_state(path: Path, home: Path, config: PipelineConfig) -> None:
     _write(path, home, problems_of(home, config), outcome_of(home))
 
 
-def forget_previous(home: Path, config: PipelineConfig) -> None:
-    """Let no alias name the champion before."""
-    _tracking_of(home, config).client.delete_registered_model_alias(config.model_name, "previous")
+def depose(home: Path, config: PipelineConfig) -> None:
+    """Let no alias name the champion any more."""
+    _tracking_of(home, config).client.delete_registered_model_alias(config.model_name, "champion")
+
+
+def add_nameless(home: Path, config: PipelineConfig) -> None:
+    """Register a version that no alias names."""
+    from rnnpipe.tracking import registry
+    from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
+
+    tracking, tags = _tracking_of(home, config), {MODEL_DIGEST_TAG: "of another"}
+    model = tracking.client.create_logged_model(tracking.experiment_id, name="net", tags=tags)
+    registry.register(tracking, config.model_name, registry.Candidate(model.model_uri, "a run", "another", {}, ""))
 
 
 def write_registry(path: Path, home: Path, config: PipelineConfig) -> None:

@@ -110,6 +110,7 @@ def files_of(tracking: Tracking, version: Version) -> Path:
     return tracking.lock_path.parent / "artifacts" / NAME / "models" / model / "artifacts"
 
 
+@pytest.mark.slow
 def test_a_rollback_loads_the_version_in_a_clean_process(tracking: Tracking, make_model: MakeModel) -> None:
     first, second = (deployed(tracking, "rolled", make_model("basic", seed)) for seed in (11, 12))
     for version, before in ((first, None), (second, 1)):

@@ -18,7 +18,7 @@ from rnnpipe.evaluation.spec import MODEL_FILES
 from rnnpipe.files import sha256_file
 from rnnpipe.store import lock_file
 from rnnpipe.tracking import export, registry
-from rnnpipe.tracking.by_hand import check_version
+from rnnpipe.tracking.by_hand import check_version, roll_back
 from rnnpipe.tracking.client import Tracking
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
 from rnnpipe.tracking.history import DATASET_TAG
@@ -233,9 +233,9 @@ def test_reproductions_and_temporary_files_go_unless_they_are_in_use(place: Regi
 
 @pytest.fixture
 def carried(place: Registry, tmp_path: Path) -> list[Version]:
-    """Three versions that carry their records, the second champion, the first `previous`; all old."""
+    """Two versions that carry their records, the second champion, the first `previous`; one that is neither."""
     versions = []
-    for number in range(3):
+    for number in range(2):
         (tmp_path / str(number)).mkdir()
         finished = Finished(tmp_path / str(number), f"training {number}", seed=number)
         training, evaluation = finished.training, finished.evaluation
@@ -256,6 +256,7 @@ def carried(place: Registry, tmp_path: Path) -> list[Version]:
             )  # fmt: skip
     assert registry.promote(place.tracking, versions[0], None)
     assert registry.promote(place.tracking, versions[1], 1)
+    place.version("nameless", images=place.output("dataset", "images").ref.digest)
     make_old(place.workspace / "store")
     return versions
 
@@ -266,14 +267,15 @@ def test_champion_and_previous_survive_with_all_they_need(
     prune(place, later_s=DAYS_LATER_S)
     client = place.tracking.client
     assert {int(each.version) for each in client.search_model_versions(f"name = '{NAME}'")} == {1, 2}
-    assert set(stored(place.tracking)) == {version.model_uri for version in carried[:2]}
-    for version in carried[:2]:
+    assert set(stored(place.tracking)) == {version.model_uri for version in carried}
+    for version in carried:
         folder = tmp_path / f"reproduce {version.number}"
         record = fetch_record(place.tracking, version, folder)  # weights, journal and predictions, verified
         digests = {manifest["digest"] for _, manifest in place.store.outputs()}
         assert record.dataset_digest in digests and len(digests) == 2
         assert client.get_run(version.run_id).info.lifecycle_stage == "active"
-        assert check_version(place.tracking, version) <= 1e-5
+    assert check_version(place.tracking, carried[1]) <= 1e-5
+    assert roll_back(place.tracking, NAME, "").champion.number == 1  # loaded in a clean process and tested
 
 
 def test_a_removal_that_was_broken_off_is_finished_by_the_next(
