@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 HEALTH_PATH = "/health"
+# Runs that one worker (or `serve`) has under way; the others stay scheduled. This bounds what waiting costs; that
+# there is one training on a device is the work of its OS lock.
+RUNS_AT_ONCE = 4
 DEFAULTS = {
     # nothing is sent to anybody
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -19,7 +19,7 @@ from rnnpipe.training.job import prepare, training_recipe
 from rnnpipe.training.journal import Event, read_journal, step_losses
 from rnnpipe.training.supervise import train_supervised
 
-JOB_ON_CPU, JOB_ON_GPU = "train_when_told", "train_on_pretended_gpu"
+JOB_ON_CPU, JOB_ON_GPU = "train_when_told", "train_on_pretended_gpu_when_told"
 CORES = [f"cpu-{number}" for number in range(cpu_cores())]
 SEQUENCES = StageRef(stage="sequences", key="k" * 64, digest="d" * 64, facts={})
 
