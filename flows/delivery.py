@@ -16,7 +16,7 @@ from flows.stages import Outcome, record_all
 from rnnpipe.errors import RnnpipeError, TrackingError
 from rnnpipe.files import digest_of, read_json, write_json
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("rnnpipe.delivery")
 
 
 def deliver(session: Session, outcome: Outcome) -> Judgement | None:

@@ -16,7 +16,7 @@ from rnnpipe.processes.lifetime import is_held
 
 MESSAGE = "its process died"
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("rnnpipe.ghosts")
 
 
 @contextlib.contextmanager

@@ -8,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
-
-from flows.environment import DEFAULTS, HEALTH_PATH, prefect_home
+from flows.environment import DEFAULTS, prefect_home
+from flows.reaching import OF_THE_USER, check_api
 from flows.server import running_url
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import ServiceError, TrackingError
@@ -18,10 +17,8 @@ from rnnpipe.files import scratch_folder
 from rnnpipe.processes.lifetime import is_held
 from rnnpipe.tracking.addresses import is_server, resolve_uri, sqlite_path
 
-TIMEOUT_S = 5.0
 IMPORT_TIMEOUT_S = 120.0
 SERVER_MODULE = "prefect.server.api.server"
-REFUSED = {401, 403}
 
 
 def check_mlflow(workspace: Path) -> str:
@@ -52,7 +49,7 @@ def check_prefect(workspace: Path) -> str:
         _check_import()
         text = "no server runs; a run starts one"
     else:
-        _check_server(url, "PREFECT_API_URL" if named else "the workspace's server")
+        check_api(url, OF_THE_USER if named else "rnnpipe down, then rnnpipe up")
         text = f"{mask_credentials(url)} answers"
     dead = [path for path in (prefect_home(workspace) / "runs").glob("*.lock") if not is_held(path)]
     if dead:
@@ -74,26 +71,6 @@ def _check_database(path: Path) -> None:
         raise TrackingError(
             f"{path} is damaged: {answer}",
             "put a copy of it back, or move it away: `rnnpipe run` records in a new one what the store holds",
-        )
-
-
-def _check_server(url: str, name: str) -> None:
-    login = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
-    auth = (login[0], login[2]) if login[1] else None
-    try:
-        httpx.get(url + HEALTH_PATH, timeout=TIMEOUT_S).raise_for_status()
-        status = httpx.get(f"{url}/admin/version", timeout=TIMEOUT_S, auth=auth).status_code
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ServiceError(
-            f"no Prefect server answers at {mask_credentials(url)} ({type(error).__name__})",
-            "start that server, or unset PREFECT_API_URL to use one of the workspace"
-            if name == "PREFECT_API_URL"
-            else "rnnpipe down, then rnnpipe up",
-        ) from error
-    if status in REFUSED:
-        raise ServiceError(
-            f"the Prefect server at {mask_credentials(url)} refuses this user ({status})",
-            "set PREFECT_API_AUTH_STRING to user:password",
         )
 
 

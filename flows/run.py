@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib
 import logging
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,9 +16,9 @@ import httpx
 
 from flows.environment import set_defaults
 from flows.progress import Progress
-from flows.server import answers, prefect_server, service_folder
+from flows.reaching import problem_of
+from flows.server import prefect_server, service_folder
 from rnnpipe.config import PipelineConfig
-from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RnnpipeError, ServiceError
 from rnnpipe.files import sweep_temporaries
 from rnnpipe.store import workspace_root
@@ -46,6 +47,7 @@ def run_flow(target: str, progress: Progress, config: PipelineConfig | None = No
         logger.warning(
             "%s; the run goes on without Prefect, whose pages don't show it. %s", problem.message, problem.fix
         )
+        os.environ.pop("PREFECT_API_URL", None)  # Prefect's own settings would refuse one that is no address
     return load().fn(**parameters)
 
 
@@ -79,12 +81,11 @@ def _run_in_prefect(load: Callable[[], Any], parameters: dict[str, Any], workspa
         try:
             result = load()(**parameters)
         except Exception as error:
-            if isinstance(error, RnnpipeError) or answers(url):
+            if isinstance(error, RnnpipeError) or (problem := problem_of(url)) is None:
                 _drain_quietly(INTERRUPTED_TIMEOUT_S)
                 raise
             let_go()
-            gone = f"the Prefect server at {mask_credentials(url)} doesn't answer any more"
-            raise ServiceError(gone, "see its output") from error
+            raise problem from error
         except BaseException:
             _drain_quietly(INTERRUPTED_TIMEOUT_S)
             raise

@@ -14,8 +14,8 @@ import httpx
 import psutil
 from filelock import FileLock, Timeout
 
-from flows.environment import HEALTH_PATH, prefect_home
-from rnnpipe.credentials import mask_credentials
+from flows.environment import prefect_home
+from flows.reaching import OF_THE_USER, answers, check_api
 from rnnpipe.errors import ServiceError
 from rnnpipe.files import read_json, write_json
 from rnnpipe.processes.service import (
@@ -31,7 +31,6 @@ from rnnpipe.processes.service import (
 HOST = "127.0.0.1"
 USUAL_PORT = 4200  # links to flow runs are kept in MLflow, so the address had better stay the same
 START_TIMEOUT_S = 90.0
-HEALTH_TIMEOUT_S = 2.0
 ADDRESS_FILE = "address.json"
 
 
@@ -49,7 +48,7 @@ def prefect_server(workspace: Path, while_starting: Callable[[], object] = lambd
     come up, or if PREFECT_API_URL can't be reached.
     """
     if url := os.environ.get("PREFECT_API_URL"):
-        _check_reachable(url)
+        check_api(url, OF_THE_USER)
         yield url
         return
     folder = service_folder(workspace)
@@ -145,13 +144,6 @@ def _bind(port: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def answers(url: str) -> bool:
-    """Say whether a Prefect server answers at this API URL."""
-    with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(url + HEALTH_PATH, timeout=HEALTH_TIMEOUT_S).is_success
-    return False
-
-
 def wait_until_healthy(workspace: Path, url: str) -> None:
     """Wait until the server answers; ServiceError if it ends instead, or takes too long."""
     folder = service_folder(workspace)
@@ -176,13 +168,3 @@ def _listens(keeper: psutil.Process, url: str) -> bool:
             if any(each.laddr.port == port and each.status == psutil.CONN_LISTEN for each in places):
                 return True
     return False
-
-
-def _check_reachable(url: str) -> None:
-    try:
-        httpx.get(url + HEALTH_PATH, timeout=5).raise_for_status()
-    except httpx.HTTPError as error:
-        raise ServiceError(
-            f"no Prefect server answers at PREFECT_API_URL={mask_credentials(url)} ({type(error).__name__})",
-            "start that server, or unset PREFECT_API_URL to use one of the workspace",
-        ) from None

@@ -27,7 +27,7 @@ from rnnpipe.tracking.client import Tracking, open_tracking
 from rnnpipe.tracking.runs import close_ghosts
 from rnnpipe.training.supervise import PRELOADED
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("rnnpipe.session")
 
 
 class Session:

@@ -87,9 +87,11 @@ def train_variant(
             current.launcher, current.store, recipe,
             job={**job, "config": config, "sequences_folder": folder}, run=current.run, on_events=follow,
         )  # fmt: skip
-    except BaseException:
+    except BaseException as error:
         for run in runs.values():
-            run.close("FAILED")
+            run.close("KILLED" if current.launcher.is_closed else "FAILED")
+        if current.launcher.is_closed:  # stopped from outside: Prefect is to show it as crashed, not as failed
+            raise KeyboardInterrupt from error
         raise
     return entry.ref.model_dump()
 

@@ -96,6 +96,12 @@ def sweep_temporaries(folder: Path, pattern: str = "**/.*") -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def remove_own_temporaries(folder: Path) -> None:
+    """Remove what this process has half-written in `folder` or below: its last act, where threads were cut off."""
+    for path in folder.glob(f"**/.*.{_host()}-{os.getpid()}.*{SUFFIX}"):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 def _prefix(name: str) -> str:
     """Return how the names of this process' temporary files begin: whose they are can be told from them."""
     return f".{name}.{_host()}-{os.getpid()}."

@@ -28,6 +28,13 @@ def functions(tree: ast.AST) -> Iterator[Function]:
     yield from (node for node in ast.walk(tree) if isinstance(node, Function))
 
 
+def test_what_flows_say_reaches_the_terminal() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in ROOT.glob("flows/**/*.py")]
+    named = [name for text in texts for name in re.findall(r"getLogger\((.*?)\)", text)]
+    assert len(named) > 3
+    assert all(name.startswith(('"rnnpipe.', '"prefect.')) for name in named), named
+
+
 def dotted(node: ast.expr) -> str:
     """Return the name of what is called or named, such as torch.load."""
     return ast.unparse(node.func if isinstance(node, ast.Call) else node)

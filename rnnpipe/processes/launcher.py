@@ -40,6 +40,11 @@ class Launcher:
     ) -> None:
         self.close()
 
+    @property
+    def is_closed(self) -> bool:
+        """Say whether everything was stopped, or is about to be: a job that ends now didn't end by itself."""
+        return self._closed
+
     def warm_up(self) -> None:
         """Start the fork server now, so that its imports run beside other work."""
         self._running_server()

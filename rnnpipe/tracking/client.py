@@ -22,7 +22,7 @@ from filelock import FileLock
 from rnnpipe import faults
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RegistrationError, TrackingError
-from rnnpipe.files import atomic_path
+from rnnpipe.files import scratch_folder, write_bytes
 from rnnpipe.tracking.addresses import is_server, sqlite_path, sqlite_uri
 
 DEFAULTS = {  # before the import, and only where the user has set nothing
@@ -159,8 +159,9 @@ def _connect_database(uri: str) -> mlflow.MlflowClient:
     """Let readers and writers work side by side (WAL); bring the tables of an older MLflow up to date."""
     path = sqlite_path(uri)
     if not path.exists():  # a kill in the middle of MLflow's own beginning leaves half of the tables, for good
-        with atomic_path(path) as temporary:
-            mlflow.db.upgrade.main([sqlite_uri(temporary)], standalone_mode=False)
+        with scratch_folder(path.parent) as folder:  # SQLite's own files beside it go with the folder
+            mlflow.db.upgrade.main([sqlite_uri(folder / path.name)], standalone_mode=False)
+            write_bytes(path, folder.joinpath(path.name).read_bytes())
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         outdated = _is_outdated(connection)

@@ -12,7 +12,7 @@ from rnnpipe.tracking import registry
 from rnnpipe.tracking.client import Tracking, download, mlflow, mlflow_errors, retried
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG, RECORD_DIGEST_TAG, model_digest, registered_digest
 from rnnpipe.tracking.record import Record, write_record
-from rnnpipe.tracking.registry import Candidate, Version
+from rnnpipe.tracking.registry import MODEL_URI_TAG, Candidate, Version
 
 DECISION_TAG = "rnnpipe.decision"
 REASON_TAG = "rnnpipe.reason"
@@ -48,7 +48,7 @@ def register_trained(
         uri = log_deployed_model(
             tracking, run_id, trained.path, step=trained.ref.facts["best_epoch"], tags=tags, carried=carried
         )
-    _remove_unfinished(tracking, run_id, trained.path)
+    _remove_others(tracking, run_id, trained.path, digest)
     difference = _check(tracking, uri, trained.path)
     tags = {**tags, "rnnpipe.round_trip_difference": f"{difference:.3g}"}
     return registry.register(tracking, model_name, Candidate(uri, run_id, trained.ref.digest, tags, description))
@@ -111,10 +111,18 @@ def _check(tracking: Tracking, uri: str, model_folder: Path) -> float:
         return check_round_trip(tracking.uri, str(stored), model_folder)
 
 
-def _remove_unfinished(tracking: Tracking, run_id: str, model_folder: Path) -> None:
-    """Delete what a creation left in a run that was never acknowledged and was carried out late."""
+def _remove_others(tracking: Tracking, run_id: str, model_folder: Path, record_digest: str) -> None:
+    """Delete a run's other stored models of the same weights that no version came from.
+
+    A creation that was carried out late, without an acknowledgement, leaves one without files; a run that was
+    killed before it registered its version and measured anew, one with an older record.
+    """
     query = f"source_run_id = '{run_id}' AND tags.`{MODEL_DIGEST_TAG}` = '{model_digest(model_folder)}'"
-    with mlflow_errors("search the stored models of a run"):
+    with mlflow_errors("search the stored models of a run"), tracking.lock():
+        versions = tracking.client.search_model_versions(f"run_id = '{run_id}'")
+        kept = {version.tags.get(MODEL_URI_TAG) for version in versions}
         for model in tracking.client.search_logged_models([tracking.experiment_id], query):
-            if model.status != mlflow.entities.LoggedModelStatus.READY:
+            is_whole = model.status == mlflow.entities.LoggedModelStatus.READY
+            is_this = is_whole and model.tags.get(RECORD_DIGEST_TAG) == record_digest
+            if not is_this and model.model_uri not in kept:
                 tracking.client.delete_logged_model(model.model_id)

@@ -8,10 +8,11 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from rnnpipe.files import read_json, write_json
+from rnnpipe.files import digest_of, read_json, write_json
 from rnnpipe.provenance import code_revision, installed_packages
 
 ENVIRONMENT_FILE = "log/environment.json"
+SEAL = "sha256"  # of the rest: an unfinished training has no manifest yet that would tell
 
 
 class Environment(BaseModel):
@@ -48,11 +49,21 @@ class Environment(BaseModel):
 
     @classmethod
     def of_training(cls, folder: Path) -> Self:
-        """Return what a training's folder says that it ran with."""
-        return cls.model_validate(read_json(folder / ENVIRONMENT_FILE))
+        """Return what a training's folder says that it ran with; ValueError where that was altered or torn."""
+        try:
+            values = read_json(folder / ENVIRONMENT_FILE)
+            seal = values.pop(SEAL)
+        except (AttributeError, KeyError, TypeError):
+            raise ValueError(f"{ENVIRONMENT_FILE} is none") from None
+        if seal != digest_of(values):
+            raise ValueError(f"{ENVIRONMENT_FILE} isn't as it was written")
+        return cls.model_validate(values)
 
 
 def keep_environment(folder: Path) -> None:
     """Write into a training's folder what it runs with; one that goes on after a kill keeps what stands there."""
-    if not (folder / ENVIRONMENT_FILE).exists():
-        write_json(folder / ENVIRONMENT_FILE, Environment.of_this_process().model_dump(mode="json"))
+    try:
+        Environment.of_training(folder)
+    except (OSError, ValueError):
+        values = Environment.of_this_process().model_dump(mode="json")
+        write_json(folder / ENVIRONMENT_FILE, {**values, SEAL: digest_of(values)})

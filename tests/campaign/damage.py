@@ -9,6 +9,7 @@ from pathlib import Path
 from kills import Undisturbed, finish
 from reporting import Tally
 from small_job import TRAINABLE, Trial, config_of, kill, wait_for
+from state import write_state_of_damaged
 
 from rnnpipe.faults import VARYING
 
@@ -75,9 +76,13 @@ def damaged_files(undisturbed: Undisturbed, wanted: int, seed: int) -> list[Tall
         else:
             shutil.copytree(undisturbed.folder / f"undisturbed-{variant}" / "home", trial.home)
         done = damage(trial, chance)
-        problems = [f"seed {seed} ({variant}), {done}: {problem}" for problem in finish(trial, expected)]
-        for number, name in enumerate(done.values()):
-            tallies[name].add(*(problems if not number else ()))
+        problems = [
+            f"seed {seed} ({variant}), {done}: {problem}"
+            for problem in finish(trial, expected, write_state_of_damaged)
+        ]
+        for name in done.values():
+            tallies[name].add()
+        tallies[name].failures += problems
         if not problems:
             shutil.rmtree(trial.folder, ignore_errors=True)
         seed += 1

@@ -4,7 +4,6 @@ import json
 import os
 import random
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from state import write_state
 
 from rnnpipe.config import PipelineConfig
 
-MAX_TRIES = 12
+Look = Callable[[Path, Path, PipelineConfig], None]
 WHOM = ("main", "all", "child")
 PROMISE = "same weights, losses, predictions; one MLflow run equal to the journal; one version; nothing left"
 EXPECTED_CODES = (4, 5)  # a training or a delivery that was killed is told so
@@ -50,7 +49,7 @@ def points_in(log: Path) -> list[str]:
     return list(dict.fromkeys(log.read_text(encoding="utf-8").splitlines()))
 
 
-def state_of(trial: Trial, look: Callable[[Path, Path, PipelineConfig], None] = write_state) -> dict[str, Any]:
+def state_of(trial: Trial, look: Look = write_state) -> dict[str, Any]:
     """Return outcome and problems of a trial's workspace, looked at by a process of its own."""
     path = trial.folder / "state.json"
     code = wait_for(trial.start(lambda: look(path, trial.home, trial.config)))
@@ -60,15 +59,11 @@ def state_of(trial: Trial, look: Callable[[Path, Path, PipelineConfig], None] = 
     return state
 
 
-def finish(trial: Trial, expected: dict[str, Any]) -> list[str]:
-    """Run the job until it comes to its end; return what is wrong then."""
-    for _ in range(MAX_TRIES):
-        code = trial.run()
-        if code not in EXPECTED_CODES:
-            break
-    if code:
+def finish(trial: Trial, expected: dict[str, Any], look: Look = write_state) -> list[str]:
+    """Run the job once more; return what is wrong then."""
+    if code := trial.run():
         return [f"exit code {code}: {trial.told()}"]
-    state = state_of(trial)
+    state = state_of(trial, look)
     if state["outcome"] != json.loads(json.dumps(expected)):
         state["problems"].append(f"the outcome differs: {difference(expected, state['outcome'])}")
     return state["problems"]
@@ -107,9 +102,8 @@ def random_kills(undisturbed: Undisturbed, wanted: int, seed: int) -> Tally:
     tally = Tally("SIGKILL at random, 1 to 5 times a run", PROMISE)
     while tally.injections < wanted:
         kills, problems = kill_at_random(undisturbed, seed)
-        for number in range(kills):
-            tally.add(*(problems if not number else ()))
-        if problems:
-            print(f"{tally.injections} kills: {problems}", file=sys.stderr, flush=True)
+        for _ in range(kills):
+            tally.add()
+        tally.failures += problems
         seed += 1
     return tally

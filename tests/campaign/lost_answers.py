@@ -66,7 +66,8 @@ def lost_answers(trial: Trial, wanted: int, seed: int) -> Tally:
             problems = ["it was never delivered"] if waiting else []
             problems += problems_of(trial.home, PipelineConfig.model_validate(config))
             lost = ", ".join(proxy.failed)
-            for number in range(len(proxy.failed)):
-                tally.add(*(f"{name}: {each}; lost: {lost}" for each in problems if not number))
+            for _ in proxy.failed:
+                tally.add()
+            tally.failures += [f"{name}: {each}; lost: {lost}" for each in problems]
             seed += 1
     return tally

@@ -33,8 +33,11 @@ def _epochs(folder: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in event.items() if name not in TIMES} for event in events]
 
 
-def problems_of(home: Path, config: PipelineConfig) -> list[str]:
-    """Return what is wrong with a finished workspace: MLflow, registry, spool, temporary files."""
+def problems_of(home: Path, config: PipelineConfig, *, with_times: bool = True) -> list[str]:
+    """Return what is wrong with a finished workspace: MLflow, registry, spool.
+
+    A journal that was damaged is made anew, later; MLflow keeps the times of the first: then they aren't compared.
+    """
     from rnnpipe.tracking import registry
     from rnnpipe.tracking.addresses import resolve_uri
     from rnnpipe.tracking.client import open_tracking
@@ -52,7 +55,9 @@ def problems_of(home: Path, config: PipelineConfig) -> list[str]:
     for run in runs:
         if run.info.status != "FINISHED":
             problems.append(f"MLflow's run is {run.info.status}")
-        problems += _compare_with_journal(tracking, run.info.run_id, trainings[run.data.tags[RUN_KEY_TAG]])
+        problems += _compare_with_journal(
+            tracking, run.info.run_id, trainings[run.data.tags[RUN_KEY_TAG]], with_times
+        )
     for what, things in {
         "versions": tracking.client.search_model_versions(f"name = '{config.model_name}'"),
         "stored models": tracking.client.search_logged_models([tracking.experiment_id]),
@@ -69,7 +74,7 @@ def problems_of(home: Path, config: PipelineConfig) -> list[str]:
     return problems
 
 
-def _compare_with_journal(tracking: Any, run_id: str, folder: Path) -> list[str]:
+def _compare_with_journal(tracking: Any, run_id: str, folder: Path, with_times: bool) -> list[str]:
     """Say where MLflow's histories and the journal differ: a gap, a duplicate, another value, another time."""
     from rnnpipe.tracking.recording import journal_points
 
@@ -82,9 +87,9 @@ def _compare_with_journal(tracking: Any, run_id: str, folder: Path) -> list[str]
         held = sorted((each.step, each.value, each.timestamp) for each in found)
         if [point[0] for point in held] != [point[0] for point in points]:
             problems.append(f"{name}: MLflow has {len(held)} points, the journal {len(points)}")
-        elif "samples_per_s" not in name:
-            pairs = zip(held, points, strict=True)
-            problems += [f"{name}: MLflow has {a}, the journal {b}" for a, b in pairs if a[:2] != b[:2]][:1]
+        elif with_times or "samples_per_s" not in name:
+            pairs, what = zip(held, points, strict=True), slice(3 if with_times else 2)
+            problems += [f"{name}: MLflow has {a}, the journal {b}" for a, b in pairs if a[what] != b[what]][:1]
     return problems
 
 
@@ -104,6 +109,11 @@ def _write(path: Path, home: Path, found: list[str], outcome: dict[str, Any]) ->
 def write_state(path: Path, home: Path, config: PipelineConfig) -> None:
     """Write outcome and problems of a workspace as JSON; for a forked process."""
     _write(path, home, problems_of(home, config), outcome_of(home))
+
+
+def write_state_of_damaged(path: Path, home: Path, config: PipelineConfig) -> None:
+    """Write the same of a workspace whose journal may have been damaged."""
+    _write(path, home, problems_of(home, config, with_times=False), outcome_of(home))
 
 
 def write_aliases(path: Path, home: Path, config: PipelineConfig) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import psutil
 import pytest
+from fault_proxy import FaultProxy, Kind
 from workspaces import TINY_LABELS, Done, Workspace, done, wait_for
 
-from flows.server import service_folder
+from flows.server import running_url, service_folder
 from rnnpipe.processes.service import keeper_of
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.addresses import sqlite_uri
@@ -67,6 +68,9 @@ def test_what_mlflow_missed_waits_and_is_delivered_once(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert "MLflow doesn't hold 1 pipeline runs completely; fix: rnnpipe sync" in alone("doctor").out
 
+    unsent = alone("sync", mlflow=NOWHERE)
+    assert unsent.code == 5 and "isn't sent to MLflow: MLflow can't be opened" in unsent.err
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     delivered = alone("sync")
     assert (delivered.code, spool(own)) == (0, []), delivered.err
     assert "MLflow was told of 1 pipeline runs, 0 still wait" in delivered.out
@@ -85,6 +89,32 @@ def test_what_mlflow_missed_waits_and_is_delivered_once(
         name: run["id"] for name, run in runs.items()
     }
     assert len(tracking.client.search_model_versions(f"name='{MODEL}'")) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("error", "answers with 500"),
+        ("hang", "no Prefect server answers"),
+        ("refuse", "no Prefect server answers"),
+    ],
+)
+def test_a_prefect_whose_health_page_alone_answers_is_done_without(
+    workspace: Workspace, own: Workspace, call: Callable[..., Done], kind: Kind, told: str
+) -> None:
+    with FaultProxy(str(running_url(workspace.home)).removesuffix("/api")) as proxy:
+        proxy.fail(kind, "/api/admin")
+        environment = {"RNNPIPE_HOME": str(own.home), "PREFECT_API_URL": f"{proxy.uri}/api"}
+        run = call("run", own.config(), environment=environment)
+        proxy.heal()
+    assert run.code == 0, run.err
+    assert told in run.err and "the run goes on without Prefect" in run.err
+
+
+def test_a_prefect_address_that_is_none_is_done_without(own: Workspace, call: Callable[..., Done]) -> None:
+    run = call("run", own.config(), environment={"RNNPIPE_HOME": str(own.home), "PREFECT_API_URL": "http://[bad"})
+    assert run.code == 0, run.err
+    assert "the run goes on without Prefect" in run.err
 
 
 def test_the_next_run_delivers_what_another_could_not(
@@ -121,7 +151,7 @@ def test_a_prefect_that_is_lost_in_the_middle_costs_seconds_and_nothing_else(tmp
     assert time.monotonic() - measured < LETTING_GO_S
     assert ended.code == 0, ended.err
     (line,) = ended.err.splitlines()
-    assert "doesn't answer any more; the run goes on without Prefect" in line
+    assert "no Prefect server answers at" in line and "; the run goes on without Prefect" in line
     assert ended.out.count("runs: ") == 4 and ended.out.count("skipped: same ") == 4
     (epochs,) = trained(own)
     assert [event["epoch"] for event in epochs] == list(range(1, EPOCHS + 1))
