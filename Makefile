@@ -15,6 +15,9 @@ run: $(INSTALLED) ## Run the main job (CONFIG=configs/quickstart.yaml)
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m pytest
 
+test-all: $(INSTALLED) ## Run the tests and those that are left out of the gate
+	$(BIN)/python -m pytest -m ''
+
 check: $(INSTALLED) ## Lint, format, types, layers, configs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -41,4 +44,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(INSTALLED)
 
-.PHONY: help run test check bench faults ui clean
+.PHONY: help run test test-all check bench faults ui clean

@@ -11,20 +11,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from page import keep, write_page
 from reporting import Finding, Tally, describe
-
-from rnnpipe.provenance import code_revision
 
 if TYPE_CHECKING:
     from kills import Undisturbed
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "RELIABILITY.md"
 WORKERS = 2
 # how often in the short form and in the long one; None: everything there is
 COUNTS: dict[str, tuple[int | None, int | None]] = {
@@ -168,35 +165,23 @@ def _together(same: tuple[Finding, ...]) -> Finding:
 
 
 @campaign.command()
-@click.option("--long", "is_long", is_flag=True, help="As often as docs/RELIABILITY.md reports; writes it.")
+@click.option("--long", "is_long", is_flag=True, help="As often as docs/RELIABILITY.md reports; keeps it there.")
 @click.option("--seed", default=0, show_default=True, help="The first seed.")
 @click.argument("parts", nargs=-1, type=click.Choice(list(COUNTS)))
 def run(is_long: bool, seed: int, parts: tuple[str, ...]) -> None:
     """Run the PARTS named, or all of them."""
-    findings, lines = [], []
+    findings = []
     for part in parts or COUNTS:
         started, count = time.monotonic(), COUNTS[part][is_long] or 0
         found = run_part(part, count, seed)
         findings += found
         click.echo(f"{describe(found)}\n")
-        workers = WORKERS if part in SPLIT else 1
-        seeds = ", ".join(str(seed + number * 1_000_000) for number in range(workers))
-        lines.append(f"| {part} | {seeds} | {time.monotonic() - started:,.0f} s |")
-    if is_long and not parts:
-        write_page(findings, lines)
+        if is_long:
+            seeds = [seed + number * 1_000_000 for number in range(WORKERS if part in SPLIT else 1)]
+            keep(part, found, seeds, time.monotonic() - started)
+            write_page()
     if any(each.failures for each in findings):
         raise click.ClickException("promises were broken: see above")
-
-
-def write_page(findings: list[Finding], lines: list[str]) -> None:
-    """Write docs/RELIABILITY.md from what was found."""
-    text = (Path(__file__).parent / "page.md").read_text(encoding="utf-8")
-    now = datetime.now(UTC).isoformat(timespec="minutes")
-    filled = text.format(
-        table=describe(findings), seeds="\n".join(lines), measured_at=now, revision=code_revision()
-    )
-    PAGE.write_text(filled, encoding="utf-8")
-    click.echo(f"wrote {PAGE.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
