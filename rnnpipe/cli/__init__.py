@@ -18,8 +18,6 @@ from rnnpipe.cli.services import down, ui, up
 from rnnpipe.cli.sync import sync
 from rnnpipe.cli.why import why
 from rnnpipe.errors import RnnpipeError, explained
-from rnnpipe.files import remove_own_temporaries
-from rnnpipe.store import workspace_root
 
 EPILOG = """Exit codes: 0 done, 1 unexpected, 2 config or arguments, 3 data, 4 training, 5 MLflow, 6 Prefect,
 7 device, 8 disk, 130 interrupted (Ctrl-C), 143 terminated. --debug, anywhere, shows the traceback of an error."""
@@ -51,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(done.exit_code)
     except (KeyboardInterrupt, click.Abort) as interrupt:
         click.echo("interrupted; what was finished is kept, and the same command goes on from there", err=True)
-        remove_own_temporaries(workspace_root())
+        _remove_half_written()
         sys.exit(exit_code_of(interrupt))
     except click.ClickException as error:
         error.show()
@@ -68,3 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(1)
     finally:
         gc.freeze()  # taking apart what torch, MLflow and Prefect have loaded would cost two seconds
+
+
+def _remove_half_written() -> None:
+    """Leave nothing of what threads were cut off at."""
+    from rnnpipe.files import remove_own_temporaries
+    from rnnpipe.store import workspace_root
+
+    remove_own_temporaries(workspace_root())
