@@ -129,10 +129,8 @@ def _judge(
         reason = f"the champion {champion.uri} was trained on other classes, so their answers can't be compared"
         return hold(candidate, champion.uri, reason, rule), []
     looks = count_looks(tracking, champion, dataset.digest)
-    return decide(candidate, found, rule, test_looks=looks), [
-        chosen.evaluation.model_dump(),
-        reference.model_dump(),
-    ]
+    measured = [each.model_dump() for each in (chosen.evaluation, reference)]
+    return decide(candidate, found, rule, test_looks=looks), measured
 
 
 def _measure(session: Session, config: PipelineConfig, dataset: StageRef, champion: Version) -> StageRef:

@@ -30,40 +30,41 @@ def pair(fixed, broken, total):
 
 
 @pytest.mark.parametrize(
-    ("fixed", "broken", "total", "rule", "decision", "reason"),
+    ("counts", "rule", "decision", "reason"),
     [
         (
-            75, 25, 10_000, {}, "PROMOTE",
-            "+0.50 points is 50 images of 10,000 (75 fixed, 25 broken); with 100 disagreements 22 net are needed, so"
-            " it is better than the champion",
+            (75, 25, 10_000), {}, "PROMOTE",
+            "+0.50 points is 50 images of 10,000 (75 fixed, 25 broken); with 100 disagreements 22 net are needed,"
+            " so it is better than the champion",
         ),
         (
-            52, 47, 10_000, {}, "HOLD",
-            "+0.05 points is 5 images of 10,000 (52 fixed, 47 broken); with 99 disagreements 21 net are needed, so the"
-            " evidence doesn't tell; it may be up to 0.15 points worse than the champion, within the margin of 1.00"
-            " points",
+            (52, 47, 10_000), {}, "HOLD",
+            "+0.05 points is 5 images of 10,000 (52 fixed, 47 broken); with 99 disagreements 21 net are needed,"
+            " so the evidence doesn't tell; it may be up to 0.15 points worse than the champion, within the margin"
+            " of 1.00 points",
         ),
-        (61, 39, 10_000, {}, "PROMOTE", "22 net are needed, so it is better"),
-        (60, 40, 10_000, {}, "HOLD", "22 net are needed, so the evidence doesn't tell"),
-        (39, 61, 10_000, {}, "REJECT", "-0.22 points is 22 images of 10,000 (39 fixed, 61 broken)"),
-        (40, 60, 10_000, {}, "HOLD", "it may be up to 0.40 points worse"),
-        (61, 39, 10_000, {"significance": 0.01}, "HOLD", "with 100 disagreements 28 net are needed"),
-        (60, 40, 10_000, {"significance": 0.1}, "PROMOTE", "18 net are needed"),
-        (3, 1, 360, {}, "HOLD", "with 4 disagreements no lead is enough"),
-        (6, 0, 360, {}, "PROMOTE", "with 6 disagreements 6 net are needed"),
-        (0, 0, 360, {}, "HOLD", "right and wrong on the same of 360 test images as the champion"),
-        (5, 5, 360, {}, "HOLD", "beyond the margin of 1.00 points"),
-        (5, 5, 360, {"margin": 0.05}, "HOLD", "within the margin of 5.00 points"),
+        ((61, 39, 10_000), {}, "PROMOTE", "22 net are needed, so it is better"),
+        ((60, 40, 10_000), {}, "HOLD", "22 net are needed, so the evidence doesn't tell"),
+        ((39, 61, 10_000), {}, "REJECT", "-0.22 points is 22 images of 10,000 (39 fixed, 61 broken)"),
+        ((40, 60, 10_000), {}, "HOLD", "it may be up to 0.40 points worse"),
+        ((61, 39, 10_000), {"significance": 0.01}, "HOLD", "with 100 disagreements 28 net are needed"),
+        ((60, 40, 10_000), {"significance": 0.1}, "PROMOTE", "18 net are needed"),
+        ((3, 1, 360), {}, "HOLD", "with 4 disagreements no lead is enough"),
+        ((6, 0, 360), {}, "PROMOTE", "with 6 disagreements 6 net are needed"),
+        ((0, 0, 360), {}, "HOLD", "right and wrong on the same of 360 test images as the champion"),
+        ((5, 5, 360), {}, "HOLD", "beyond the margin of 1.00 points"),
+        ((5, 5, 360), {"margin": 0.05}, "HOLD", "within the margin of 5.00 points"),
         (
-            6, 13, 360, {}, "REJECT",
-            "-1.94 points is 7 images of 360 (6 fixed, 13 broken); with 19 disagreements 11 net are needed: that may"
-            " be chance, but it is more than the margin of 1.00 points below the champion",
+            (6, 13, 360), {}, "REJECT",
+            "-1.94 points is 7 images of 360 (6 fixed, 13 broken); with 19 disagreements 11 net are needed: that"
+            " may be chance, but it is more than the margin of 1.00 points below the champion",
         ),
-        (6, 13, 360, {"margin": 0.05}, "HOLD", "the evidence doesn't tell"),
-        (0, 1, 360, {"margin": 0.0}, "REJECT", "1 image of 360"),
+        ((6, 13, 360), {"margin": 0.05}, "HOLD", "the evidence doesn't tell"),
+        ((0, 1, 360), {"margin": 0.0}, "REJECT", "1 image of 360"),
     ],
 )  # fmt: skip
-def test_the_rule_compares_what_each_has_right_alone(fixed, broken, total, rule, decision, reason):
+def test_the_rule_compares_what_each_has_right_alone(counts, rule, decision, reason):
+    fixed, broken, total = counts
     verdict = decide(*pair(fixed, broken, total), RegistryConfig(**rule))
     assert verdict.decision == decision and reason in verdict.reason
     assert (verdict.fixed, verdict.broken, verdict.total) == (fixed, broken, total)
@@ -155,7 +156,9 @@ def test_candidate_and_champion_never_both_win(fixed, broken, significance, marg
     candidate, champion = pair(fixed, broken, 200)
     rule = RegistryConfig(significance=significance, margin=margin)
     there, back = decide(candidate, champion, rule), decide(champion, candidate, rule)
-    assert there.p_value == back.p_value and there.interval == pytest.approx([-limit for limit in back.interval[::-1]])
+    assert there.p_value == back.p_value and there.interval == pytest.approx(
+        [-limit for limit in back.interval[::-1]]
+    )
     if there.decision is Decision.PROMOTE:
         assert back.decision is Decision.REJECT
     assert (there.decision is Decision.PROMOTE) == (fixed > broken and there.p_value <= significance)

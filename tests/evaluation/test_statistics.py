@@ -47,7 +47,9 @@ def test_the_interval_is_that_of_agresti_and_min():
     assert paired_interval(1, 0, 1, 0.99) == (pytest.approx(-0.775, abs=1e-3), 1.0)
 
 
-@pytest.mark.parametrize(("wins", "losses", "total"), [(0.0075, 0.0025, 10_000), (0.03, 0.02, 360), (0.1, 0.02, 360)])
+@pytest.mark.parametrize(
+    ("wins", "losses", "total"), [(0.0075, 0.0025, 10_000), (0.03, 0.02, 360), (0.1, 0.02, 360)]
+)
 def test_the_interval_holds_the_true_difference_as_often_as_it_says(wins, losses, total):
     tables = np.random.default_rng(0).multinomial(total, [wins, losses, 1 - wins - losses], size=2000)
     intervals = [paired_interval(fixed, broken, total, 0.95) for fixed, broken, _ in tables.tolist()]
