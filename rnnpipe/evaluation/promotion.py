@@ -74,8 +74,8 @@ def decide(
     """Return PROMOTE, HOLD or REJECT for a candidate, with the reason in words.
 
     Both must have been measured on the same test images. A gate that fails rejects, even without a champion. Else
-    a candidate that McNemar's exact test shows to be better is promoted: of equally good ones, half of
-    `significance` are at most. One that is shown to be worse, or was measured worse by more than `margin`, is
+    a candidate that McNemar's exact test shows to be better is promoted: one that is just as good has a chance of
+    half the `significance` at most. One that is shown to be worse, or was measured worse by more than `margin`, is
     rejected; all others are held.
     """
     compared = None if champion is None else compare(candidate, champion, rule.significance)

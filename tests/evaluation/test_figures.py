@@ -70,7 +70,7 @@ def test_learning_curves_without_validation_images_show_the_training_loss(tmp_pa
 
 @pytest.mark.parametrize("size", [(8, 8), (6, 12)])
 @pytest.mark.parametrize("names", [("0", "1"), ("costs $5_", "字" * 30)], ids=["digits", "odd names"])
-def test_what_changed_is_drawn_with_its_labels(size, names, tmp_path):
+def test_what_changed_is_drawn_with_its_labels(size, names, tmp_path, monkeypatch):
     random = np.random.default_rng(0)
     images_NHW = random.integers(0, 256, (80, *size), dtype=np.uint8)
     np.save(tmp_path / "images.npy", images_NHW)
@@ -82,12 +82,19 @@ def test_what_changed_is_drawn_with_its_labels(size, names, tmp_path):
         Standing("1", predicted_N, labels_N, names, 1.0, 1) for predicted_N in (candidate_N, champion_N)
     )
 
-    contents = []
+    contents, drawn = [], {}
+
+    def spy(images_NHW, chosen, candidate, champion, title):
+        drawn[title] = chosen.tolist()
+        return figures.changed_images(images_NHW, chosen, candidate, champion, title)
+
+    monkeypatch.setattr("rnnpipe.evaluation.changes.changed_images", spy)
     for _ in range(2):
         paths = draw_changes(tmp_path, tmp_path / "images.npy", candidate, champion)
         assert [path.name for path in paths] == ["fixed.png", "broken.png"]
         contents.append([path.read_bytes() for path in paths])
-    assert contents[0] == contents[1] and contents[0][0] != contents[0][1]
+    assert contents[0] == contents[1]
+    assert drawn == {"fixed": list(range(60)), "broken": [70, 71, 72]}
 
     (axes,) = figures.changed_images(images_NHW, np.arange(70, 73), candidate, champion, "broken").axes
     assert axes.get_title(loc="left") == "3 images broken: true class, champion → candidate"

@@ -60,6 +60,7 @@ def pair(fixed, broken, total):
             " may be chance, but it is more than the margin of 1.00 points below the champion",
         ),
         ((6, 13, 360), {"margin": 0.05}, "HOLD", "the evidence doesn't tell"),
+        ((6, 10, 400), {}, "HOLD", "-1.00 points is 4 images of 400"),
         ((0, 1, 360), {"margin": 0.0}, "REJECT", "1 image of 360"),
     ],
 )  # fmt: skip

@@ -53,13 +53,13 @@ def test_each_training_measured_since_counts_once(
 
     workspace = tracking.lock_path.parent
     elsewhere = open_tracking(sqlite_uri(workspace / "mlflow.db"), "another", workspace)
-    record(elsewhere, Finished(tmp_path / "second", "second"))
+    second = record(elsewhere, Finished(tmp_path / "second", "second"))
     record(elsewhere, first)  # known by its key, in whatever experiment
     record(tracking, Finished(tmp_path / "third", "third"), OTHER)
     assert looks() == 2
     assert count_looks(tracking, champion, OTHER.digest) == 1
 
-    tracking.client.delete_run(killed)
+    tracking.client.delete_run(second)
     assert looks() == 2, "what was looked at stays looked at"
     monkeypatch.setattr("rnnpipe.tracking.looks.PAGE", 1)
     assert looks() == 2, "on however many pages"
