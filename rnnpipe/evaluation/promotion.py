@@ -56,9 +56,10 @@ class Verdict(Record):
         if self.interval is None:
             return ""
         low, high = (f"{100 * limit:+.2f}" for limit in self.interval)
+        confidence = 100 * (1 - self.rule.significance)
         text = (
-            f"{self.fixed:,} images fixed, {self.broken:,} broken; difference {_points(self.difference or 0)},"
-            f" {100 * (1 - self.rule.significance):g} % interval {low} to {high}, p = {self.p_value:.2g}"
+            f"difference {_points(self.difference or 0)}, {confidence:g} % interval {low} to {high},"
+            f" p = {self.p_value:.2g}"
         )
         if self.test_looks is None:
             return text

@@ -132,7 +132,7 @@ def test_the_evidence_stands_beside_the_reason():
     candidate, champion = pair(52, 47, 10_000)
     evidence = decide(candidate, champion, RegistryConfig(), test_looks=1200).evidence
     assert evidence == (
-        "52 images fixed, 47 broken; difference +0.05 points, 95 % interval -0.15 to +0.25, p = 0.69;"
+        "difference +0.05 points, 95 % interval -0.15 to +0.25, p = 0.69;"
         " models measured on these test images since 1 was made: 1,200 (the more, the likelier it is that a lead"
         " is chance)"
     )
@@ -194,6 +194,7 @@ def promoted_share(error, champion_error, shared, seed):
 
 def test_of_equal_challengers_few_are_promoted():
     # Two nets at 99.0 %: half of the images that one gets wrong, the other does too, so that they disagree on 100.
+    # Measured: two lstm of configs/mnist.yaml, seeds 0 and 1, have 95 and 111 wrong, 58 of them both.
     assert promoted_share(0.01, 0.01, shared=0.005, seed=0) <= 0.03
 
 

@@ -142,7 +142,8 @@ def test_versions_are_held_promoted_and_rejected(workspace: Workspace, tracking:
     assert files_of(tracking, version.run_id, f"verdict/{MODEL}") == {"verdict.json", "fixed.png", "broken.png"}
     details = json.loads(version.tags["rnnpipe.decision_details"])
     assert details["p_value"] <= 0.05 and details["fixed"] > details["broken"] and details["interval"][0] > 0
-    assert f"{details['fixed']:,} images fixed" in version.description and "fixed.png](#/" in version.description
+    assert f"({details['fixed']} fixed, {details['broken']} broken)" in version.description
+    assert "fixed.png](#/" in version.description
 
     rejected, aliases = run()
     assert f"REJECT models:/{MODEL}/1" in rejected.out and "so it is worse than the champion" in rejected.out

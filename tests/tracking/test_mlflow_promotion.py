@@ -59,7 +59,7 @@ def held(tracking: Tracking, version: Version) -> dict[str, Any]:
 def test_the_verdict_stays_on_the_version_and_its_run(tracking: Tracking, stored: tuple[str, str]) -> None:
     version = register(tracking, stored, "judged", "f1")
     apply(tracking, version, Decision.HOLD, None)
-    assert "images fixed" not in held(tracking, version)["description"]
+    assert "HOLD: so it is hold" in held(tracking, version)["description"]
     apply(tracking, version, Decision.PROMOTE, None)
     found = held(tracking, version)
     path = f"#/experiments/{tracking.experiment_id}/runs/{version.run_id}/artifacts/verdict/judged/verdict.json"
