@@ -101,11 +101,18 @@ def decide(
 
 
 def hold(candidate: Standing, champion_version: str, reason: str, rule: RegistryConfig) -> Verdict:
-    """Return the verdict on a candidate that can't be compared with the champion, for a reason in words."""
+    """Return the verdict on a candidate that can't be compared with the champion, for a reason in words.
+
+    The gates are for it too: one that fails rejects.
+    """
+    failures = _failed_gates(candidate, rule)
     return Verdict(
-        decision=Decision.HOLD, reason=reason, rule=rule, champion_version=champion_version,
+        decision=Decision.REJECT if failures else Decision.HOLD,
+        reason="; ".join(failures) or reason,
+        rule=rule,
         **_of_candidate(candidate),
-    )  # fmt: skip
+        champion_version=champion_version,
+    )
 
 
 def _of_candidate(candidate: Standing) -> dict[str, Any]:

@@ -143,6 +143,8 @@ def test_a_candidate_that_cannot_be_compared_is_held():
     verdict = hold(pair(1, 2, 360)[0], "1", "so it is", RegistryConfig())
     assert (verdict.decision, verdict.reason, verdict.evidence) == (Decision.HOLD, "so it is", "")
     assert (verdict.champion_version, verdict.champion_correct, verdict.candidate_correct) == ("1", None, 358)
+    rejected = hold(pair(1, 2, 360)[0], "1", "so it is", RegistryConfig(minimum_accuracy=0.999))
+    assert rejected.decision is Decision.REJECT and "below the minimum of 99.90 %" in rejected.reason
 
 
 def test_different_test_images_are_not_compared():
