@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = [argument for argument in given if argument != "--debug"]
     raise_on_sigterm()
     try:
+        if any("\0" in argument for argument in given):  # no file has such a name, and click would ask for one
+            raise click.UsageError("an argument holds a NUL character; leave it out")
         code = cli.main(given, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as done:

@@ -164,3 +164,9 @@ def test_a_server_is_started_once_and_stopped(tmp_path: Path) -> None:
     assert own.processes()
     assert own.rnnpipe("down").out.strip() == "the Prefect server is stopped"
     assert not own.processes()
+
+
+@pytest.mark.parametrize("arguments", [("run", "\0"), ("why", "\0"), ("validate", "a\0b")])
+def test_an_argument_that_is_no_text_is_refused(say: Any, arguments: tuple[str, ...]) -> None:
+    done = say(*arguments)
+    assert done.code == 2 and "NUL" in done.err
