@@ -6,11 +6,12 @@ from typing import Any
 from prefect import Task
 
 from flows import tasks
+from flows.announcements import tell_of_download
 from flows.cached import with_cache
 from flows.running import Pending
 from flows.session import Session
 from rnnpipe.config import PipelineConfig
-from rnnpipe.data.stages import dataset_recipe, sequences_recipe
+from rnnpipe.data.stages import DATASET_STAGE, dataset_recipe, sequences_recipe
 from rnnpipe.evaluation.evaluate import evaluation_recipe
 from rnnpipe.evaluation.leaderboard import Leaderboard, LeaderboardRow, TrainingSummary
 from rnnpipe.evaluation.report import EvaluationReport
@@ -50,9 +51,11 @@ def submit_stage(session: Session, stage: Task[..., Any], name: str, recipe: Rec
 
 def prepare_data(session: Session, config: PipelineConfig) -> tuple[StageRef, StageRef]:
     """Return the references of the images and of their sequences."""
-    recipe = dataset_recipe(config.data)
+    recipe, known = dataset_recipe(config.data), session.store.digests(DATASET_STAGE)
     future = submit_stage(session, tasks.download_dataset, f"dataset {config.data.name}", recipe, config=config)
     dataset = StageRef(**future.result())
+    if session.in_prefect and dataset.digest not in known:
+        tell_of_download(config.data.name, dataset.digest)
     return dataset, sequences_of(session, config, dataset)
 
 

@@ -9,6 +9,7 @@ import click
 
 from rnnpipe import __version__
 from rnnpipe.cli.check import datasets, validate, variants
+from rnnpipe.cli.deploy import announce, deploy, serve, worker
 from rnnpipe.cli.doctor import doctor
 from rnnpipe.cli.interrupts import exit_code_of, raise_on_sigterm
 from rnnpipe.cli.predict import predict
@@ -32,7 +33,10 @@ def cli() -> None:
     """
 
 
-for command in (run, why, sync, validate, variants, datasets, demos, predict, reproduce, ui, up, down, doctor):
+for command in (
+    run, why, sync, validate, variants, datasets, demos, predict, reproduce, deploy, serve, worker, announce,
+    ui, up, down, doctor,
+):  # fmt: skip
     cli.add_command(command)
 
 

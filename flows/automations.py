@@ -1,0 +1,87 @@
+"""What the server does by itself: a run whose process is gone is marked as crashed, a crashed one started again.
+
+Started again is the same flow run, with its parameters: what it had finished is skipped, its trainings go on from
+their last checkpoint. So a run that was taken for dead and isn't does no harm: the second attempt waits for the
+first one's stages and uses them.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+HEARTBEAT_S = 30  # the shortest that Prefect has
+SILENCE_S = 3 * HEARTBEAT_S  # so long without a sign of life, and a run counts as dead
+START_S = 600  # a run that was handed to a process pool has begun by then, or its worker died in between
+MOST_STARTS = 5  # a run that crashes each time stays crashed in the end
+PAUSE_S = 60  # one that crashes again so soon stays crashed too: it may have died before it could count as a start
+
+HEARTBEAT, PENDING, CRASHED = "prefect.flow-run.heartbeat", "prefect.flow-run.Pending", "prefect.flow-run.Crashed"
+ANY_EVENT = "prefect.flow-run.*"
+AGAIN = {"name": "AwaitingRetry", "state": StateType.SCHEDULED}
+
+
+def owner_tag(project: str) -> str:
+    """Return the tag of the deployments that a project's file owns, and of their runs."""
+    return f"managed:{project}"
+
+
+def automations(project: str) -> list[AutomationCore]:
+    """Return the automations for the runs of a project's deployments; other runs send no heartbeats in time."""
+    tag = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{owner_tag(project)}"}
+    process_pool = {"prefect.resource.role": "work-pool", "prefect.work-pool.type": "process"}
+    any_run: dict[str, Any] = {"prefect.resource.id": "prefect.flow-run.*"}
+    started = any_run | {"prefect.run-count": [str(count) for count in range(1, MOST_STARTS)]}
+    each: dict[str, Any] = {"for_each": {"prefect.resource.id"}, "threshold": 1}
+    silent = EventTrigger(
+        after={HEARTBEAT}, expect={ANY_EVENT}, match=any_run, match_related=tag,
+        posture=Posture.Proactive, within=timedelta(seconds=SILENCE_S), **each,
+    )  # fmt: skip
+    stuck = EventTrigger(
+        after={PENDING}, expect={ANY_EVENT}, match=any_run, match_related=[tag, process_pool],
+        posture=Posture.Proactive, within=timedelta(seconds=START_S), **each,
+    )  # fmt: skip
+    crashed = EventTrigger(
+        expect={CRASHED}, match=started, match_related=tag,
+        posture=Posture.Reactive, within=timedelta(seconds=PAUSE_S), **each,
+    )  # fmt: skip
+    gone = ChangeFlowRunState(
+        state=StateType.CRASHED, message=f"no sign of life for {SILENCE_S} s: its process died"
+    )
+    return [
+        AutomationCore(
+            name=f"{project}: mark dead runs as crashed",
+            description=f"A run that sends no heartbeat for {SILENCE_S} s has lost its process.",
+            trigger=silent,
+            actions=[gone],
+        ),
+        AutomationCore(
+            name=f"{project}: start crashed runs again",
+            description=f"The same run goes on from where it was; it is started {MOST_STARTS} times at most.",
+            trigger=crashed,
+            actions=[ChangeFlowRunState(message="started again after a crash", **AGAIN)],
+        ),
+        AutomationCore(
+            name=f"{project}: start stuck runs again",
+            description=f"A run that a process worker took and that hasn't begun after {START_S} s.",
+            trigger=stuck,
+            actions=[ChangeFlowRunState(message="started again: it was taken and never began", **AGAIN)],
+        ),
+    ]
+
+
+def put(client: SyncPrefectClient, wanted: AutomationCore, present: list[Any]) -> str:
+    """Make an automation what it should be and return what was done. Switched off on the page, it stays off."""
+    same = [automation for automation in present if automation.name == wanted.name]
+    if not same:
+        client.create_automation(wanted)
+        return "created"
+    known = AutomationCore(**same[0].model_dump(include=set(AutomationCore.model_fields)))
+    wanted = wanted.model_copy(update={"enabled": known.enabled})
+    if known.model_dump(mode="json") == wanted.model_dump(mode="json"):
+        return "unchanged"
+    client.update_automation(same[0].id, wanted)
+    return "updated"

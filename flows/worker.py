@@ -1,0 +1,137 @@
+"""Prefect's process worker, which leaves no run behind as running when it is stopped.
+
+Prefect's own kills its runs' processes together with itself, so that nobody reports their end. This one takes no
+more runs, asks those it has to end, waits until they have said so, hands them back to be started again, and goes.
+"""
+
+import abc
+import asyncio
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import anyio.abc
+import psutil
+from prefect.states import AwaitingRetry
+from prefect.utilities.processutils import command_to_string
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
+
+from flows.flow_process import MODULE
+from flows.ghosts import close_dead_runs
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
+
+PATIENCE_S = 60.0  # what a run gets to end by itself; a training that is asked to end writes a checkpoint
+POLL_S = 0.1
+HANDED_BACK = "its worker was stopped; another one goes on with it"
+
+
+class FlowProcess(ProcessJobConfiguration):
+    """How a flow run's process is started: in the worker's folder, and bound to the worker."""
+
+    def prepare_for_flow_run(self, *arguments: Any, **options: Any) -> None:
+        """Set the command and the folder where the deployment leaves them open."""
+        command = [sys.executable, "-P", "-m", MODULE, str(os.getpid())]
+        self.command = self.command or command_to_string(command)
+        self.working_dir = self.working_dir or Path.cwd()
+        super().prepare_for_flow_run(*arguments, **options)
+
+
+class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefect's worker for this type of pool
+    """A process worker that can be stopped without losing sight of its runs."""
+
+    job_configuration = FlowProcess
+
+    def __init__(self, pool: str, limit: int | None) -> None:
+        name = f"{platform.node()}-{os.getpid()}"
+        super().__init__(work_pool_name=pool, name=name, limit=limit)
+        self._stopping = False
+        self._running: set[UUID] = set()
+
+    async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
+        """Take the runs that are due, unless the worker is stopping."""
+        return [] if self._stopping else await super().get_and_submit_flow_runs()
+
+    async def run(
+        self,
+        flow_run: "FlowRun",
+        configuration: ProcessJobConfiguration,
+        task_status: anyio.abc.TaskStatus[int] | None = None,
+    ) -> ProcessWorkerResult:
+        """Run a flow run in a process of its own, until its end is known to the server."""
+        self._running.add(flow_run.id)
+        try:
+            return await super().run(flow_run, configuration, task_status)
+        finally:
+            self._running.remove(flow_run.id)
+
+    async def end_runs(self) -> int:
+        """Take no more runs, end those under way and hand them back; return how many were handed back."""
+        self._stopping = True
+        ended: set[UUID] = set()
+        asked: set[psutil.Process] = set()
+        deadline = time.monotonic() + PATIENCE_S
+        while self._running or self._submitting_flow_run_ids:
+            ended |= self._running
+            for process in psutil.Process().children():
+                try:
+                    if process not in asked:
+                        process.terminate()
+                        asked.add(process)
+                    elif time.monotonic() > deadline:
+                        process.kill()
+                except psutil.NoSuchProcess:
+                    continue
+            await asyncio.sleep(POLL_S)
+        return sum([await self._hand_back(flow_run_id) for flow_run_id in ended])
+
+    async def _hand_back(self, flow_run_id: UUID) -> bool:
+        """Let a run that crashed be started again; one that came to its end, or was cancelled, is left alone."""
+        state = (await self.client.read_flow_run(flow_run_id)).state
+        if state is None or not state.is_crashed():
+            return bool(state and state.is_scheduled())
+        await self.client.set_flow_run_state(flow_run_id, AwaitingRetry(message=HANDED_BACK))
+        return True
+
+
+def work(workspace: Path, pool: str, limit: int | None, tell: Callable[[str], None]) -> int:
+    """Take runs from a work pool until SIGTERM or SIGINT, and return its number; nothing is left running."""
+    close_dead_runs(workspace)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        return asyncio.run(_work(FlowWorker(pool, limit), tell))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+async def _work(worker: FlowWorker, tell: Callable[[str], None]) -> int:
+    loop = asyncio.get_running_loop()
+    stop: asyncio.Future[int] = loop.create_future()
+
+    def ask(number: int) -> None:
+        if not stop.done():
+            stop.set_result(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ask, number)
+    working = asyncio.ensure_future(worker.start(printer=lambda text: None))
+    tell(f"the worker takes runs from the work pool {worker._work_pool_name}; Ctrl-C stops it")
+    futures: set[asyncio.Future[Any]] = {working, stop}
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        working.result()  # raises what ended it
+        return 0
+    tell("the worker stops: its runs end first")
+    handed_back = await worker.end_runs()
+    working.cancel()
+    await asyncio.wait({working})
+    tell(f"the worker has stopped; {handed_back} runs wait for the next one to go on with them")
+    return stop.result()
