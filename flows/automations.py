@@ -19,8 +19,8 @@ START_S = 600  # a run that was handed to a process pool has begun by then, or i
 MOST_STARTS = 5  # a run that crashes each time stays crashed in the end
 PAUSE_S = 60  # one that crashes again so soon stays crashed too: it may have died before it could count as a start
 
-HEARTBEAT, PENDING, CRASHED = "prefect.flow-run.heartbeat", "prefect.flow-run.Pending", "prefect.flow-run.Crashed"
-ANY_EVENT = "prefect.flow-run.*"
+HEARTBEAT, CRASHED, ANY_EVENT = "prefect.flow-run.heartbeat", "prefect.flow-run.Crashed", "prefect.flow-run.*"
+TAKEN = {"prefect.flow-run.Pending", "prefect.flow-run.Submitting"}
 AGAIN = {"name": "AwaitingRetry", "state": StateType.SCHEDULED}
 
 
@@ -41,7 +41,7 @@ def automations(project: str) -> list[AutomationCore]:
         posture=Posture.Proactive, within=timedelta(seconds=SILENCE_S), **each,
     )  # fmt: skip
     stuck = EventTrigger(
-        after={PENDING}, expect={ANY_EVENT}, match=any_run, match_related=[tag, process_pool],
+        after=TAKEN, expect={ANY_EVENT}, match=any_run, match_related=[tag, process_pool],
         posture=Posture.Proactive, within=timedelta(seconds=START_S), **each,
     )  # fmt: skip
     crashed = EventTrigger(
@@ -79,9 +79,9 @@ def put(client: SyncPrefectClient, wanted: AutomationCore, present: list[Any]) -
     if not same:
         client.create_automation(wanted)
         return "created"
-    known = AutomationCore(**same[0].model_dump(include=set(AutomationCore.model_fields)))
-    wanted = wanted.model_copy(update={"enabled": known.enabled})
-    if known.model_dump(mode="json") == wanted.model_dump(mode="json"):
+    wanted = wanted.model_copy(update={"enabled": same[0].enabled})
+    compared = set(AutomationCore.model_fields) - {"owner_resource"}  # which the server doesn't tell
+    if same[0].model_dump(include=compared) == wanted.model_dump(include=compared):
         return "unchanged"
     client.update_automation(same[0].id, wanted)
     return "updated"

@@ -139,8 +139,9 @@ class OnServer:
 
     def put_triggers(self) -> Iterator[Change]:
         """Make the automations that run the deployment on events; remove those that left the file."""
-        owner = f"prefect.deployment.{self.id}"
-        present = [a for a in self.client.read_resource_related_automations(owner) if a.owner_resource == owner]
+        owner, prefix = f"prefect.deployment.{self.id}", f"{self.full_name}: "
+        related = self.client.read_resource_related_automations(owner)
+        present = [automation for automation in related if automation.name.startswith(prefix)]
         wanted = [self._automation(trigger, owner) for trigger in self.entry.triggers]
         for automation in wanted:
             what = put(self.client, automation, present)

@@ -6,17 +6,21 @@ more runs, asks those it has to end, waits until they have said so, hands them b
 
 import abc
 import asyncio
+import contextlib
+import logging
 import os
 import platform
 import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import anyio.abc
+import httpx
 import psutil
 from prefect.states import AwaitingRetry
 from prefect.utilities.processutils import command_to_string
@@ -27,6 +31,8 @@ from flows.ghosts import close_dead_runs
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
+
+logger = logging.getLogger(__name__)
 
 PATIENCE_S = 60.0  # what a run gets to end by itself; a training that is asked to end writes a checkpoint
 POLL_S = 0.1
@@ -44,6 +50,21 @@ class FlowProcess(ProcessJobConfiguration):
         super().prepare_for_flow_run(*arguments, **options)
 
 
+@dataclass
+class RunProcess:
+    """The process of a flow run, once it is known; told what Prefect's own task status is told."""
+
+    told: anyio.abc.TaskStatus[int]
+    process: psutil.Process | None = None
+
+    def started(self, value: int | None = None) -> None:
+        """Take the process id."""
+        assert value is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.process = psutil.Process(value)
+        self.told.started(value)
+
+
 class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefect's worker for this type of pool
     """A process worker that can be stopped without losing sight of its runs."""
 
@@ -53,7 +74,7 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         name = f"{platform.node()}-{os.getpid()}"
         super().__init__(work_pool_name=pool, name=name, limit=limit)
         self._stopping = False
-        self._running: set[UUID] = set()
+        self._running: dict[UUID, RunProcess] = {}
 
     async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
         """Take the runs that are due, unless the worker is stopping."""
@@ -66,11 +87,11 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
         """Run a flow run in a process of its own, until its end is known to the server."""
-        self._running.add(flow_run.id)
+        started = self._running[flow_run.id] = RunProcess(task_status or anyio.TASK_STATUS_IGNORED)
         try:
-            return await super().run(flow_run, configuration, task_status)
+            return await super().run(flow_run, configuration, started)
         finally:
-            self._running.remove(flow_run.id)
+            del self._running[flow_run.id]
 
     async def end_runs(self) -> int:
         """Take no more runs, end those under way and hand them back; return how many were handed back."""
@@ -79,26 +100,28 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         asked: set[psutil.Process] = set()
         deadline = time.monotonic() + PATIENCE_S
         while self._running or self._submitting_flow_run_ids:
-            ended |= self._running
-            for process in psutil.Process().children():
-                try:
+            ended |= self._running.keys()
+            for process in {run.process for run in self._running.values() if run.process}:
+                with contextlib.suppress(psutil.NoSuchProcess):
                     if process not in asked:
                         process.terminate()
-                        asked.add(process)
                     elif time.monotonic() > deadline:
                         process.kill()
-                except psutil.NoSuchProcess:
-                    continue
+                asked.add(process)
             await asyncio.sleep(POLL_S)
         return sum([await self._hand_back(flow_run_id) for flow_run_id in ended])
 
     async def _hand_back(self, flow_run_id: UUID) -> bool:
         """Let a run that crashed be started again; one that came to its end, or was cancelled, is left alone."""
-        state = (await self.client.read_flow_run(flow_run_id)).state
-        if state is None or not state.is_crashed():
-            return bool(state and state.is_scheduled())
-        await self.client.set_flow_run_state(flow_run_id, AwaitingRetry(message=HANDED_BACK))
-        return True
+        try:
+            state = (await self.client.read_flow_run(flow_run_id)).state
+            if state is not None and state.is_crashed():
+                await self.client.set_flow_run_state(flow_run_id, AwaitingRetry(message=HANDED_BACK))
+                return True
+        except httpx.HTTPError as error:
+            logger.warning("the flow run %s can't be handed back (%s)", flow_run_id, type(error).__name__)
+            return False
+        return bool(state and state.is_scheduled())  # the server was quicker
 
 
 def work(workspace: Path, pool: str, limit: int | None, tell: Callable[[str], None]) -> int:
