@@ -17,7 +17,11 @@ from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import ServiceError
 
 Tell = Callable[[str], None]
-QUERY_S = "2"  # how often a worker asks for runs; Prefect's own ten seconds are long for a laptop
+SETTINGS = {
+    "PREFECT_WORKER_QUERY_SECONDS": "2",  # how often a worker asks for runs; Prefect's own is ten seconds
+    "PREFECT_CLIENT_MAX_RETRIES": "5",  # a run of a worker waits for a server that restarts; it can't do without
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
+}
 
 
 def deploy(path: Path, tell: Tell) -> None:
@@ -67,8 +71,8 @@ def announce(dataset: str, note: str) -> None:
 def _prepare() -> Path:
     workspace = open_workspace()
     os.environ["RNNPIPE_HOME"] = str(workspace)  # also for the processes of runs, wherever they are started
-    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", QUERY_S)
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO")
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     set_defaults(workspace)
     return workspace
 
