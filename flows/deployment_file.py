@@ -5,40 +5,21 @@ Prefect ignores a key that it doesn't know; here it is a mistake, and all mistak
 
 import difflib
 import zoneinfo
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect.client.schemas.schedules import CronSchedule
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 
-from rnnpipe.config import PipelineConfig
-from rnnpipe.config.fields import Clash, PlainName, Section, Seed
+from flows.parameters import FLOWS, Json, parameter_mistakes
+from rnnpipe.config.fields import Clash, PlainName, Section
 from rnnpipe.config.mistakes import list_mistakes
 from rnnpipe.config.reading import read_yaml
+from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import ConfigError
 
-Json = dict[str, Any]
-
-
-class RetrainParameters(PipelineConfig):
-    """What the retraining flow takes: a pipeline's config, and whether to train although nothing changed."""
-
-    force: bool = Field(False, description="Train even if nothing changed.")
-
-
-class DemosParameters(Section):
-    """What the flow of the demos takes."""
-
-    seed: Seed = Field(0, description="Seed of the weights.")
-
-
-# entry points: a flow's place, and what it takes
-FLOWS: dict[str, type[Section]] = {
-    "flows.pipeline.pipeline": PipelineConfig,
-    "flows.retrain.retrain": RetrainParameters,
-    "flows.demos.recurrence_demos": DemosParameters,
-}
+SECRETS = ("PASSWORD", "AUTH_STRING", "SECRET", "SECRET_KEY", "SECRET_ACCESS_KEY", "API_KEY", "TOKEN")
 # of each type of work pool, what its jobs can be told; Prefect ignores any other name
 OF_ANY_JOB = {"name", "env", "labels", "command", "stream_output"}
 JOB_VARIABLES = {
@@ -103,7 +84,13 @@ class WorkPool(Section):
     job_variables: Json = Field(default_factory=dict, description="What its jobs are told: env, image, ...")
 
     def clashes(self) -> Iterator[Clash]:
-        """Yield the job variables that this type of pool doesn't have."""
+        """Yield the job variables that this type of pool doesn't have, and passwords, which Prefect would show."""
+        environment = self.job_variables.get("env")
+        for name, value in environment.items() if isinstance(environment, dict) else ():
+            if name.endswith(SECRETS) or mask_credentials(str(value)) != str(value):
+                yield Clash(
+                    ("name", "job_variables"), f"env.{name} holds a password; set it where the worker runs"
+                )
         known = JOB_VARIABLES[self.type]
         for name in self.job_variables.keys() - known:
             nearest = difflib.get_close_matches(name, known, n=1)
@@ -205,41 +192,8 @@ def check_deployments(values: Json, origin: str) -> DeploymentFile:
         file = DeploymentFile.model_validate(values)
     except ValidationError as error:
         mistakes = list_mistakes(values, error, DeploymentFile)
-    mistakes += _parameter_mistakes(values)
+    mistakes += parameter_mistakes(values)
     if not mistakes:
         return file
     count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
     raise ConfigError("\n  ".join([f"{origin}: {count}", *mistakes]))
-
-
-def _parameter_mistakes(values: Json) -> Iterator[str]:
-    """Yield what is wrong with the parameters of each deployment and schedule whose flow is known."""
-    for place, deployment in _mappings(values, "deployments"):
-        model, parameters = FLOWS.get(str(deployment.get("entrypoint"))), deployment.get("parameters", {})
-        if model is None or not isinstance(parameters, dict):
-            continue
-        yield from (f"{place}.parameters.{line}" for line in _mistakes_in(parameters, model))
-        for below, schedule in _mappings(deployment, "schedules"):
-            own = schedule.get("parameters")
-            if isinstance(own, dict):
-                found = _mistakes_in({**parameters, **own}, model)
-                yield from (f"{place}.{below}.parameters.{line}" for line in found if _is_about(own, line))
-
-
-def _mistakes_in(parameters: Json, model: type[BaseModel]) -> list[str]:
-    try:
-        model.model_validate(parameters)
-    except ValidationError as error:
-        return list_mistakes(parameters, error, model)
-    return []
-
-
-def _is_about(parameters: Mapping[str, Any], line: str) -> bool:
-    return any(line.startswith((f"{name}.", f"{name} =", f"{name}:")) for name in parameters)
-
-
-def _mappings(values: Json, name: str) -> Iterator[tuple[str, Json]]:
-    items = values.get(name)
-    for number, item in enumerate(items if isinstance(items, list) else []):
-        if isinstance(item, dict):
-            yield f"{name}.{number}", item

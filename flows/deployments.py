@@ -26,7 +26,8 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from flows.automations import HEARTBEAT_S, automations, owner_tag, put
-from flows.deployment_file import Deployment, DeploymentFile, Json, Schedule, Trigger, WorkPool
+from flows.deployment_file import Deployment, DeploymentFile, Schedule, Trigger, WorkPool
+from flows.parameters import Json
 from rnnpipe import __version__
 from rnnpipe.catalogue import load_target
 from rnnpipe.errors import ServiceError
@@ -108,7 +109,7 @@ class OnServer:
         try:
             present = self.client.read_deployment_by_name(self.full_name)
         except ObjectNotFound:
-            self._write({})
+            self._write()
             return Change(subject, "created")
         self.id = present.id
         there = _as_json(_present(present))
@@ -118,10 +119,10 @@ class OnServer:
                 schedule["active"] = schedules[slug]["active"] if slug in schedules else True
         if self.wanted == there:
             return Change(subject, "unchanged")
-        self._write(schedules)
+        self._write()
         return Change(subject, "updated", ", ".join(_differences(self.wanted, there)))
 
-    def _write(self, present_schedules: Json) -> None:
+    def _write(self) -> None:
         """Write all of the deployment; the server takes the schedules for all there are."""
         values = dict(self.wanted)
         schedules = {entry.slug: entry for entry in self.entry.schedules}

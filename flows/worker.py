@@ -22,12 +22,15 @@ from uuid import UUID
 import anyio.abc
 import httpx
 import psutil
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from flows.flow_process import MODULE
 from flows.ghosts import close_dead_runs
+from rnnpipe.errors import ServiceError
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 60.0  # what a run gets to end by itself; a training that is asked to end writes a checkpoint
+SERVER_S = 3.0  # what the server's automation gets to start a run again that has just crashed
 POLL_S = 0.1
 HANDED_BACK = "its worker was stopped; another one goes on with it"
 
@@ -112,20 +116,25 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         return sum([await self._hand_back(flow_run_id) for flow_run_id in ended])
 
     async def _hand_back(self, flow_run_id: UUID) -> bool:
-        """Let a run that crashed be started again; one that came to its end, or was cancelled, is left alone."""
+        """Let a run that crashed be started again; one that came to its end, or was cancelled, is left alone.
+
+        The server's automation does so for a crash; not if it was one too many, and being stopped is no crash.
+        """
+        deadline = time.monotonic() + SERVER_S
         try:
-            state = (await self.client.read_flow_run(flow_run_id)).state
-            if state is not None and state.is_crashed():
-                await self.client.set_flow_run_state(flow_run_id, AwaitingRetry(message=HANDED_BACK))
-                return True
+            while (state := (await self.client.read_flow_run(flow_run_id)).state) and state.is_crashed():
+                if time.monotonic() > deadline:
+                    await self.client.set_flow_run_state(flow_run_id, AwaitingRetry(message=HANDED_BACK))
+                await asyncio.sleep(POLL_S)
         except httpx.HTTPError as error:
             logger.warning("the flow run %s can't be handed back (%s)", flow_run_id, type(error).__name__)
             return False
-        return bool(state and state.is_scheduled())  # the server was quicker
+        return bool(state and not state.is_final())
 
 
 def work(workspace: Path, pool: str, limit: int | None, tell: Callable[[str], None]) -> int:
     """Take runs from a work pool until SIGTERM or SIGINT, and return its number; nothing is left running."""
+    _check_pool(pool)
     close_dead_runs(workspace)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -133,6 +142,16 @@ def work(workspace: Path, pool: str, limit: int | None, tell: Callable[[str], No
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _check_pool(name: str) -> None:
+    with contextlib.suppress(ObjectNotFound), get_client(sync_client=True) as client:  # else the worker makes it
+        pool = client.read_work_pool(name)
+        if pool.type != FlowWorker.type:
+            raise ServiceError(
+                f"the work pool {name} is of type {pool.type}, for which this is no worker",
+                f"prefect worker start --pool {name}",
+            )
 
 
 async def _work(worker: FlowWorker, tell: Callable[[str], None]) -> int:

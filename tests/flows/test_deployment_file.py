@@ -12,7 +12,8 @@ import pytest
 import yaml
 from workspaces import ROOT
 
-from flows.deployment_file import FLOWS, DeploymentFile, check_deployments, load_deployments
+from flows.deployment_file import DeploymentFile, check_deployments, load_deployments
+from flows.parameters import FLOWS
 from rnnpipe.catalogue import load_target
 from rnnpipe.config import PipelineConfig, load_config
 from rnnpipe.errors import ConfigError
@@ -111,6 +112,18 @@ def test_every_mistake_is_told_at_once(values: dict[str, Any]) -> None:
         (lambda v: v["deployments"].append(v["deployments"][0]), "the same name stands there twice: pipeline"),
         (lambda v: v["deployments"][1]["schedules"].extend(v["deployments"][1]["schedules"]), "twice: nightly"),
         (lambda v: v["deployments"][0]["work_pool"].update(type="docker"), "rnnpipe is docker here and process"),
+        (
+            lambda v: v["deployments"][0]["work_pool"].update(
+                job_variables={"env": {"PREFECT_API_AUTH_STRING": "a:b"}}
+            ),
+            "work_pool.name = 'rnnpipe': env.PREFECT_API_AUTH_STRING holds a password",
+        ),
+        (
+            lambda v: v["deployments"][0]["work_pool"].update(
+                job_variables={"env": {"A": "http://me:pass@a.example"}}
+            ),
+            "env.A holds a password",
+        ),
         (lambda v: v["deployments"][0].update(parameters=[1]), "must be a mapping"),
         (lambda v: v.update(deployments=[]), "a list of 1 to 100"),
         (lambda v: v["deployments"][0].update(concurrency_limit={"limit": 0}), "1 to 1000"),

@@ -124,12 +124,16 @@ def test_what_was_switched_off_on_the_page_stays_off(url: str, deploy: Callable[
     assert deployment(url, "retrain-nightly")["schedules"][0]["active"]
 
 
-def test_a_work_pool_of_another_type_is_refused(workspace: Workspace, call: Any, deploy: Any) -> None:
+def test_a_work_pool_of_another_type_is_refused(url: str, workspace: Workspace, call: Any, deploy: Any) -> None:
     deploy()
     text = (workspace.folder / "prefect.yaml").read_text(encoding="utf-8")
     (workspace.folder / "other.yaml").write_text(text.replace("type: process", "type: docker"), encoding="utf-8")
     done = call("deploy", "--file", workspace.folder / "other.yaml")
     assert done.code == 6 and "the work pool rnnpipe on the server is of type process" in done.err
+    pool = {"name": "elsewhere", "type": "docker", "base_job_template": {}}
+    httpx.post(f"{url}/work_pools/", json=pool, timeout=30).raise_for_status()
+    worker = call("worker", "--pool", "elsewhere")
+    assert worker.code == 6 and "of type docker" in worker.err and "prefect worker start" in worker.err
 
 
 def test_news_of_a_dataset_start_a_run_unless_the_flow_has_it(
