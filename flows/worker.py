@@ -34,6 +34,7 @@ from rnnpipe.errors import ServiceError
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.responses import WorkerFlowRunResponse
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +55,11 @@ class FlowProcess(ProcessJobConfiguration):
         super().prepare_for_flow_run(*arguments, **options)
 
 
-@dataclass
-class RunProcess:
-    """The process of a flow run, once it is known; told what Prefect's own task status is told."""
+@dataclass(eq=False)
+class Attempt:
+    """A flow run under way, and its process once that is known: it hears what Prefect's task status is told."""
 
+    flow_run_id: UUID
     told: anyio.abc.TaskStatus[int]
     process: psutil.Process | None = None
 
@@ -78,11 +80,14 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         name = f"{platform.node()}-{os.getpid()}"
         super().__init__(work_pool_name=pool, name=name, limit=limit)
         self._stopping = False
-        self._running: dict[UUID, RunProcess] = {}
+        self._running: set[Attempt] = set()
 
-    async def get_and_submit_flow_runs(self) -> "list[FlowRun]":
-        """Take the runs that are due, unless the worker is stopping."""
-        return [] if self._stopping else await super().get_and_submit_flow_runs()
+    async def _get_scheduled_flow_runs(self) -> "list[WorkerFlowRunResponse]":
+        """Return the runs that are due; none while stopping, and none whose last attempt isn't quite over."""
+        if self._stopping:
+            return []
+        busy = {attempt.flow_run_id for attempt in self._running}
+        return [due for due in await super()._get_scheduled_flow_runs() if due.flow_run.id not in busy]
 
     async def run(
         self,
@@ -91,11 +96,14 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
         """Run a flow run in a process of its own, until its end is known to the server."""
-        started = self._running[flow_run.id] = RunProcess(task_status or anyio.TASK_STATUS_IGNORED)
+        attempt = Attempt(flow_run.id, task_status or anyio.TASK_STATUS_IGNORED)
+        self._running.add(attempt)
         try:
-            return await super().run(flow_run, configuration, started)
+            result = await super().run(flow_run, configuration, attempt)
+            # Prefect has told the server how it ended, and would tell it again: of a run that was started since
+            return result.model_copy(update={"status_code": 0})
         finally:
-            del self._running[flow_run.id]
+            self._running.remove(attempt)
 
     async def end_runs(self) -> int:
         """Take no more runs, end those under way and hand them back; return how many were handed back."""
@@ -104,8 +112,8 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         asked: set[psutil.Process] = set()
         deadline = time.monotonic() + PATIENCE_S
         while self._running or self._submitting_flow_run_ids:
-            ended |= self._running.keys()
-            for process in {run.process for run in self._running.values() if run.process}:
+            ended |= {attempt.flow_run_id for attempt in self._running}
+            for process in {attempt.process for attempt in self._running if attempt.process}:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     if process not in asked:
                         process.terminate()
@@ -123,9 +131,10 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         deadline = time.monotonic() + SERVER_S
         try:
             while (state := (await self.client.read_flow_run(flow_run_id)).state) and state.is_crashed():
+                await asyncio.sleep(POLL_S)
                 if time.monotonic() > deadline:
                     await self.client.set_flow_run_state(flow_run_id, AwaitingRetry(message=HANDED_BACK))
-                await asyncio.sleep(POLL_S)
+                    return True
         except httpx.HTTPError as error:
             logger.warning("the flow run %s can't be handed back (%s)", flow_run_id, type(error).__name__)
             return False
