@@ -13,6 +13,7 @@ from rnnpipe.cli.doctor import doctor
 from rnnpipe.cli.interrupts import exit_code_of, raise_on_sigterm
 from rnnpipe.cli.predict import predict
 from rnnpipe.cli.reproduce import reproduce
+from rnnpipe.cli.retrain import retrain
 from rnnpipe.cli.run import demos, run
 from rnnpipe.cli.services import down, ui, up
 from rnnpipe.cli.sync import sync
@@ -32,7 +33,10 @@ def cli() -> None:
     """
 
 
-for command in (run, why, sync, validate, variants, datasets, demos, predict, reproduce, ui, up, down, doctor):
+COMMANDS = (
+    run, retrain, why, sync, validate, variants, datasets, demos, predict, reproduce, ui, up, down, doctor,
+)  # fmt: skip
+for command in COMMANDS:
     cli.add_command(command)
 
 
