@@ -1,10 +1,12 @@
 """Whether anything has changed since a model was last judged: the images, the config, or the code."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from flows.session import Session
 from rnnpipe.config import PipelineConfig
+from rnnpipe.errors import TrackingError
 from rnnpipe.explanation import what_differs
 from rnnpipe.files import digest_of, sha256_file, sha256_tree
 from rnnpipe.provenance import PACKAGE
@@ -43,14 +45,19 @@ def basis_of(config: PipelineConfig, images: Recipe) -> Basis:
 
 def what_changed(session: Session, config: PipelineConfig, basis: Basis) -> Change:
     """Compare with what the versions of the config's model were judged on."""
-    tracking = session.tracking_if_up(config)
-    if tracking is None:
-        return Change("MLflow can't be reached, so it isn't known what the last verdict was on")
-    judged = judged_versions(tracking, config.model_name)
+    try:
+        judged = judged_versions(session.tracking(config), config.model_name)
+    except TrackingError as error:
+        return Change(f"it isn't known what the last verdict was on: {error.message}")
+    return change_since(basis, judged, config.model_name)
+
+
+def change_since(basis: Basis, judged: Sequence[Judged], model_name: str) -> Change:
+    """Return what differs from the latest verdict of `judged`, unless one of them was on the very same."""
     for each in judged:
         if each.basis == basis:
             reason = f"same images, config and code as {each.uri}, judged {each.decision} on {each.at}"
             return Change(reason, each)
     if not judged:
-        return Change(f"no version of {config.model_name} says what it was judged on")
+        return Change(f"no version of {model_name} says what it was judged on")
     return Change(f"{what_differs(basis, [judged[0].basis])} since {judged[0].uri} was judged on {judged[0].at}")

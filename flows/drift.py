@@ -7,6 +7,7 @@ from rnnpipe.config import PipelineConfig
 from rnnpipe.data.drift import DriftReport
 from rnnpipe.data.profile import Profile, check_images
 from rnnpipe.data.stages import PROFILE
+from rnnpipe.errors import TrackingError
 from rnnpipe.files import read_json
 from rnnpipe.references import StageRef
 from rnnpipe.tracking import registry
@@ -31,12 +32,16 @@ def check_drift(session: Session, config: PipelineConfig, dataset: StageRef) -> 
 
 
 def _champions_images(session: Session, config: PipelineConfig) -> tuple[str, Profile | None]:
-    """Return the champion's name and the profile of its images; where there is none, that is told."""
-    tracking = session.tracking_if_up(config)
-    champion = registry.champion(tracking, config.model_name) if tracking else None
-    if tracking is None or champion is None:
-        return "", None
-    profile = fetch_profile(tracking, champion)
-    if profile is None:
-        session.progress.stage("drift", f"not known: {champion.uri} carries no profile of its images")
-    return champion.uri, profile
+    """Return the champion's name and the profile of its images; where that isn't known, it is told why."""
+    try:
+        tracking = session.tracking(config)
+        champion = registry.champion(tracking, config.model_name)
+        if champion is None:
+            return "", None
+        if profile := fetch_profile(tracking, champion):
+            return champion.uri, profile
+        problem = f"{champion.uri} carries no profile of its images"
+    except TrackingError as error:
+        problem = error.message
+    session.progress.stage("drift", f"not known: {problem}")
+    return "", None
