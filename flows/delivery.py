@@ -62,6 +62,7 @@ def _deliver(session: Session, outcome: Outcome, path: Path) -> Judgement | None
         keep_basis(
             session.tracking(outcome.config), judgement.version, outcome.basis,
             dataset_folder=session.store.resolve(outcome.dataset).path, drift=outcome.drift,
+            is_new=judgement.verdict.champion_version != judgement.version.uri,
         )  # fmt: skip
     path.unlink(missing_ok=True)
     return judgement

@@ -66,14 +66,25 @@ def judged_versions(tracking: Tracking, model_name: str) -> list[Judged]:
 
 @retried
 def keep_basis(
-    tracking: Tracking, version: Version, basis: Basis, *, dataset_folder: Path, drift: DriftReport | None
+    tracking: Tracking,
+    version: Version,
+    basis: Basis,
+    *,
+    dataset_folder: Path,
+    drift: DriftReport | None,
+    is_new: bool,
 ) -> None:
-    """Write onto a version what its verdict rests on, and into its run how its images look and have drifted."""
-    profile, tags = dataset_folder / PROFILE, {}
+    """Write onto a version what its verdict rests on, and into its run how its images look and have drifted.
+
+    A verdict that isn't new and rests on what is written there already stays as it is, with its date.
+    """
+    profile, said, tags = dataset_folder / PROFILE, _read(version.tags.get(JUDGED_TAG, "")), {}
+    if said is not None and said.basis == basis and not is_new:
+        return
     if profile.exists():
         log_artifact_files(tracking, version.run_id, [profile], FOLDER)
         tags[PROFILE_TAG] = sha256_file(profile)
-    if drift is not None:
+    if drift is not None and drift.champion != version.uri:
         with scratch_folder() as folder:
             write_json(folder / DRIFT_NAME, drift.model_dump(mode="json"))
             log_artifact_files(tracking, version.run_id, [folder / DRIFT_NAME], FOLDER)

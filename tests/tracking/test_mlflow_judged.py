@@ -53,11 +53,14 @@ def test_the_latest_verdict_comes_first_and_the_rest_is_left_out(
 
     def keep(version: Version, basis: dict[str, Any], hour: int) -> None:
         monkeypatch.setattr(judged.time, "gmtime", lambda: (2026, 10, 30, hour, 0, 0, 0, 0, 0))
-        keep_basis(tracking, version, basis, dataset_folder=dataset, drift=None)
+        keep_basis(tracking, version, basis, dataset_folder=dataset, drift=None, is_new=True)
 
     keep(versions[1], {"seeds": [1]}, 3)
     keep(versions[0], {"seeds": [2], "code": {"data": "é"}}, 2)
     keep(versions[1], {"seeds": [3]}, 4)
+    monkeypatch.setattr(judged.time, "gmtime", lambda: pytest.fail("the date stays"))
+    again = {"dataset_folder": dataset, "drift": None, "is_new": False}
+    keep_basis(tracking, anew(versions[1], tracking), {"seeds": [3]}, **again)
     assert [(each.uri, each.decision, each.at, each.basis) for each in judged_versions(tracking, "judged")] == [
         (versions[1].uri, "HOLD", "2026-10-30 04:00:00 UTC", {"seeds": [3]}),
         (versions[0].uri, "PROMOTE", "2026-10-30 02:00:00 UTC", {"seeds": [2], "code": {"data": "é"}}),
@@ -72,7 +75,7 @@ def test_how_the_images_look_is_kept_with_the_run(tracking: Tracking, dataset: P
     )
     assert fetch_profile(tracking, version) is None
     drift = DriftReport.of(found, found, "models:/profiled/0")
-    keep_basis(tracking, version, {}, dataset_folder=dataset, drift=drift)
+    keep_basis(tracking, version, {}, dataset_folder=dataset, drift=drift, is_new=True)
     version = anew(version, tracking)
     assert fetch_profile(tracking, version) == found
     assert version.tags[judged.DRIFT_TAG] == drift.sentence
@@ -82,14 +85,14 @@ def test_how_the_images_look_is_kept_with_the_run(tracking: Tracking, dataset: P
 
 def test_without_a_profile_the_basis_is_kept_all_the_same(tracking: Tracking, tmp_path: Path) -> None:
     version = add_version(tracking, "profileless")
-    keep_basis(tracking, version, {"seeds": [1]}, dataset_folder=tmp_path, drift=None)
+    keep_basis(tracking, version, {"seeds": [1]}, dataset_folder=tmp_path, drift=None, is_new=True)
     assert fetch_profile(tracking, anew(version, tracking)) is None
     assert [each.basis for each in judged_versions(tracking, "profileless")] == [{"seeds": [1]}]
 
 
 def test_a_profile_that_was_altered_is_refused(tracking: Tracking, dataset: Path) -> None:
     version = add_version(tracking, "altered")
-    keep_basis(tracking, version, {}, dataset_folder=dataset, drift=None)
+    keep_basis(tracking, version, {}, dataset_folder=dataset, drift=None, is_new=True)
     (dataset / PROFILE).write_text((dataset / PROFILE).read_text().replace("20", "21"), encoding="utf-8")
     tracking.client.log_artifact(version.run_id, str(dataset / PROFILE), "images")
     with pytest.raises(TrackingError, match="not the one that was stored"):
