@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from rnnpipe.tracking.client import Tracking
-    from rnnpipe.tracking.history import Standing
+    from rnnpipe.tracking.history import RegisteredModel, Standing
 
 START = "no model is registered yet; `rnnpipe run configs/quickstart.yaml` trains some and registers the best"
 TESTED = " is tested in a clean process before anything moves"
@@ -29,13 +29,14 @@ def promote(model: str, reason: str, anyway: bool) -> None:
     """
     from rnnpipe.cli.opening import open_registry
     from rnnpipe.tracking.by_hand import promote_by_hand
+    from rnnpipe.tracking.history import read_models
     from rnnpipe.tracking.registry import resolve_model_uri
 
     tracking, workspace = open_registry()
     version = resolve_model_uri(tracking, model)
     click.echo(f"{version.uri}{TESTED}", err=True)
     click.echo(promote_by_hand(tracking, version, reason, anyway=anyway).text)
-    _publish(tracking, workspace, version.name)
+    _publish(tracking, workspace, *read_models(tracking, version.name))
 
 
 @click.command(short_help="Bring the champion before back.")
@@ -48,11 +49,12 @@ def rollback(name: str, reason: str) -> None:
     """
     from rnnpipe.cli.opening import open_registry
     from rnnpipe.tracking.by_hand import roll_back
+    from rnnpipe.tracking.history import read_models
 
     tracking, workspace = open_registry()
     click.echo(f"{name}@previous{TESTED}", err=True)
     click.echo(roll_back(tracking, name, reason).text)
-    _publish(tracking, workspace, name)
+    _publish(tracking, workspace, *read_models(tracking, name))
 
 
 @click.command(short_help="List the versions of the registered models, and the trend.")
@@ -67,17 +69,18 @@ def champions(name: str | None, as_json: bool) -> None:
     from rnnpipe.tracking.history import read_models, standings_of
 
     tracking, workspace = open_registry()
-    models = {model.name: standings_of(model) for model in read_models(tracking, name)}
+    models = read_models(tracking, name)
     if as_json:
-        click.echo(json.dumps({each: [_as_json(one) for one in models[each]] for each in models}, indent=1))
-    elif not models:
-        click.echo(START)
-    for each, standings in models.items():
-        if not as_json:
-            from rnnpipe.cli.history import print_history
+        found = {model.name: [_as_json(each) for each in standings_of(model)] for model in models}
+        click.echo(json.dumps(found, indent=1))
+    elif models:
+        from rnnpipe.cli.history import print_history
 
-            print_history(each, standings)
-        _publish(tracking, workspace, each)
+        for model in models:
+            print_history(model.name, standings_of(model))
+    else:
+        click.echo(START)
+    _publish(tracking, workspace, *models)
 
 
 def _as_json(standing: "Standing") -> dict[str, Any]:
@@ -93,12 +96,13 @@ def _as_json(standing: "Standing") -> dict[str, Any]:
     }
 
 
-def _publish(tracking: "Tracking", workspace: Path, name: str) -> None:
-    """Bring the figure in MLflow up to date; who may only read there is told, and has the list all the same."""
+def _publish(tracking: "Tracking", workspace: Path, *models: "RegisteredModel") -> None:
+    """Bring the figures in MLflow up to date; who may only read there is told, and has the list all the same."""
     from rnnpipe.errors import TrackingError
     from rnnpipe.tracking.trend import publish_trend
 
     try:
-        publish_trend(tracking, workspace, name)
+        for model in models:
+            publish_trend(tracking, workspace, model)
     except TrackingError as error:
         click.secho(f"the trend's figure in MLflow isn't up to date: {error.message}", fg="yellow", err=True)

@@ -28,7 +28,8 @@ def prunable_files(
 
     `versions` are all that stay, `named` those of them that have an alias.
     """
-    yield from _outputs(Store(workspace / "store"), versions, rules)
+    ours = [version for version in versions if FINGERPRINT_TAG in version.tags]
+    yield from _outputs(Store(workspace / "store"), ours, rules)
     yield from _fetched_models(workspace / "models", named, rules)
     yield from _reproductions(workspace / REPRODUCTIONS, rules)
     yield from _temporaries(workspace)

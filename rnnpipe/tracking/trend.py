@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rnnpipe.files import digest_of, scratch_folder
 from rnnpipe.tracking.client import Tracking, mlflow_errors, open_tracking, retried
-from rnnpipe.tracking.history import RegisteredModel, Standing, read_models, standings_of
+from rnnpipe.tracking.history import RegisteredModel, Standing, standings_of
 from rnnpipe.tracking.runs import RunSpec, finish_run, log_artifact_files, start_run
 
 EXPERIMENT = "champions"
@@ -15,20 +15,21 @@ HEADING = "**Trend:**"
 
 
 @retried
-def publish_trend(tracking: Tracking, workspace: Path, model_name: str) -> None:
+def publish_trend(tracking: Tracking, workspace: Path, model: RegisteredModel) -> None:
     """Let the page of a registered model show the accuracy of its versions; the same figure is drawn once.
 
     It is kept by a run that the model has in the experiment `champions`, and replaced when something changes.
     """
-    (model,) = read_models(tracking, model_name)
     standings = [standing for standing in standings_of(model) if standing.accuracy is not None]
-    shown = digest_of([[each.version.number, each.aliases, each.correct, each.total] for each in standings])
+    shown = digest_of(
+        [[each.version.number, each.aliases, each.correct, each.total, each.dataset_digest] for each in standings]
+    )
     if not standings or model.tags.get(TREND_TAG) == shown:
         return
-    run_id = _log_figure(open_tracking(tracking.uri, EXPERIMENT, workspace), model_name, standings)
-    with mlflow_errors(f"show the trend of {model_name}"):
-        tracking.client.update_registered_model(model_name, _description(model, run_id))
-        tracking.client.set_registered_model_tag(model_name, TREND_TAG, shown)
+    run_id = _log_figure(open_tracking(tracking.uri, EXPERIMENT, workspace), model.name, standings)
+    with mlflow_errors(f"show the trend of {model.name}"):
+        tracking.client.update_registered_model(model.name, _description(model, run_id))
+        tracking.client.set_registered_model_tag(model.name, TREND_TAG, shown)
 
 
 def _log_figure(tracking: Tracking, model_name: str, standings: Sequence[Standing]) -> str:

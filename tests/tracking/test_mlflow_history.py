@@ -78,14 +78,14 @@ def test_the_figure_is_drawn_once_and_replaced_when_something_changes(
     draw = trend._log_figure
     monkeypatch.setattr(trend, "_log_figure", lambda *given: drawn.append(given) or draw(*given))
     place.version("unjudged")
-    publish_trend(place.tracking, place.workspace, NAME)
+    publish_trend(place.tracking, place.workspace, *read_models(place.tracking, NAME))
     assert not drawn and not client.get_registered_model(NAME).description
     client.update_registered_model(NAME, "Ours.")
     place.judge(place.version("first"), Decision.PROMOTE, correct=900)
     pictures = []
     for _ in range(2):
         for _ in range(2):
-            publish_trend(place.tracking, place.workspace, NAME)
+            publish_trend(place.tracking, place.workspace, *read_models(place.tracking, NAME))
         (run,) = client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])
         (artifact,) = client.list_artifacts(run.info.run_id)
         target = tmp_path / str(len(pictures))
