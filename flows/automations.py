@@ -13,11 +13,23 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
+from flows.ghosts import MESSAGE
+
 HEARTBEAT_S = 30  # the shortest that Prefect has
 SILENCE_S = 3 * HEARTBEAT_S  # so long without a sign of life, and a run counts as dead
 START_S = 600  # a run that was handed to a process pool has begun by then, or its worker died in between
-MOST_STARTS = 5  # a run that crashes each time stays crashed in the end
-PAUSE_S = 60  # one that crashes again so soon stays crashed too: it may have died before it could count as a start
+MOST_STARTS = 10  # a run that crashes each time stays crashed in the end
+SILENT = f"no sign of life for {SILENCE_S} s"
+ASKED_TO_END = "Execution was aborted by a termination signal."  # Prefect's words
+# how Prefect, or flows/ghosts.py, says that a process was killed; one that fails by itself would fail again
+KILLED = (
+    ASKED_TO_END,
+    "Process exited with status code: -*",
+    "Flow run infrastructure exited with non-zero status code 137*",
+    "Flow run infrastructure exited with non-zero status code 143*",
+    f"{SILENT}*",
+    f"{MESSAGE}*",
+)
 
 HEARTBEAT, CRASHED, ANY_EVENT = "prefect.flow-run.heartbeat", "prefect.flow-run.Crashed", "prefect.flow-run.*"
 TAKEN = {"prefect.flow-run.Pending", "prefect.flow-run.Submitting"}
@@ -34,7 +46,8 @@ def automations(project: str) -> list[AutomationCore]:
     tag = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{owner_tag(project)}"}
     process_pool = {"prefect.resource.role": "work-pool", "prefect.work-pool.type": "process"}
     any_run: dict[str, Any] = {"prefect.resource.id": "prefect.flow-run.*"}
-    started = any_run | {"prefect.run-count": [str(count) for count in range(1, MOST_STARTS)]}
+    starts = [str(count) for count in range(MOST_STARTS)]
+    killed = any_run | {"prefect.run-count": starts, "prefect.state-message": list(KILLED)}
     each: dict[str, Any] = {"for_each": {"prefect.resource.id"}, "threshold": 1}
     silent = EventTrigger(
         after={HEARTBEAT}, expect={ANY_EVENT}, match=any_run, match_related=tag,
@@ -45,12 +58,9 @@ def automations(project: str) -> list[AutomationCore]:
         posture=Posture.Proactive, within=timedelta(seconds=START_S), **each,
     )  # fmt: skip
     crashed = EventTrigger(
-        expect={CRASHED}, match=started, match_related=tag,
-        posture=Posture.Reactive, within=timedelta(seconds=PAUSE_S), **each,
+        expect={CRASHED}, match=killed, match_related=tag, posture=Posture.Reactive, **each
     )  # fmt: skip
-    gone = ChangeFlowRunState(
-        state=StateType.CRASHED, message=f"no sign of life for {SILENCE_S} s: its process died"
-    )
+    gone = ChangeFlowRunState(state=StateType.CRASHED, message=f"{SILENT}: {MESSAGE}")
     return [
         AutomationCore(
             name=f"{project}: mark dead runs as crashed",
@@ -60,7 +70,7 @@ def automations(project: str) -> list[AutomationCore]:
         ),
         AutomationCore(
             name=f"{project}: start crashed runs again",
-            description=f"The same run goes on from where it was; it is started {MOST_STARTS} times at most.",
+            description=f"A killed run goes on from where it was; it is started {MOST_STARTS} times at most.",
             trigger=crashed,
             actions=[ChangeFlowRunState(message="started again after a crash", **AGAIN)],
         ),

@@ -28,6 +28,7 @@ from prefect.states import AwaitingRetry
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
+from flows.automations import ASKED_TO_END, MOST_STARTS
 from flows.flow_process import MODULE
 from flows.ghosts import close_dead_runs
 from rnnpipe.errors import ServiceError
@@ -70,6 +71,12 @@ class Attempt:
             self.process = psutil.Process(value)
         self.told.started(value)
 
+    def send(self, number: signal.Signals) -> None:
+        """Send its process a signal."""
+        assert self.process is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.process.send_signal(number)
+
 
 class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefect's worker for this type of pool
     """A process worker that can be stopped without losing sight of its runs."""
@@ -95,7 +102,13 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         configuration: ProcessJobConfiguration,
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
-        """Run a flow run in a process of its own, until its end is known to the server."""
+        """Run a flow run in a process of its own, until its end is known to the server.
+
+        RuntimeError for one that has crashed too often: it may die before Prefect counts it as started.
+        """
+        crashes = [state for state in await self.client.read_flow_run_states(flow_run.id) if state.is_crashed()]
+        if sum(state.message != ASKED_TO_END for state in crashes) >= MOST_STARTS:
+            raise RuntimeError(f"it has crashed {len(crashes)} times")
         attempt = Attempt(flow_run.id, task_status or anyio.TASK_STATUS_IGNORED)
         self._running.add(attempt)
         try:
@@ -109,19 +122,27 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         """Take no more runs, end those under way and hand them back; return how many were handed back."""
         self._stopping = True
         ended: set[UUID] = set()
-        asked: set[psutil.Process] = set()
+        asked: set[Attempt] = set()
         deadline = time.monotonic() + PATIENCE_S
         while self._running or self._submitting_flow_run_ids:
             ended |= {attempt.flow_run_id for attempt in self._running}
-            for process in {attempt.process for attempt in self._running if attempt.process}:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    if process not in asked:
-                        process.terminate()
-                    elif time.monotonic() > deadline:
-                        process.kill()
-                asked.add(process)
+            for attempt in [attempt for attempt in self._running if attempt.process]:
+                if attempt not in asked:
+                    asked.add(attempt)
+                    if not await self._is_over(attempt.flow_run_id):
+                        attempt.send(signal.SIGTERM)
+                elif time.monotonic() > deadline:
+                    attempt.send(signal.SIGKILL)
             await asyncio.sleep(POLL_S)
         return sum([await self._hand_back(flow_run_id) for flow_run_id in ended])
+
+    async def _is_over(self, flow_run_id: UUID) -> bool:
+        """Say whether a run has ended: its process is sending the last states of its tasks, then."""
+        try:
+            state = (await self.client.read_flow_run(flow_run_id)).state
+        except httpx.HTTPError:
+            return False
+        return bool(state and state.is_final())
 
     async def _hand_back(self, flow_run_id: UUID) -> bool:
         """Let a run that crashed be started again; one that came to its end, or was cancelled, is left alone.

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from workspaces import Workspace, ask
+from workspaces import Workspace, ask, set_state
 
 from flows.server import running_url
 
@@ -41,7 +41,3 @@ def test_a_dead_attempt_is_closed_but_not_the_one_after_it(workspace: Workspace)
 def post(url: str, what: str, **values: Any) -> dict[str, Any]:
     made: dict[str, Any] = httpx.post(f"{url}/{what}", json=values, timeout=30).raise_for_status().json()
     return made
-
-
-def set_state(url: str, run: str, kind: str) -> None:
-    assert post(url, f"flow_runs/{run}/set_state", state={"type": kind}, force=True)["status"] == "ACCEPT"

@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import yaml
-from workspaces import ROOT, Done, Workspace, ask, wait_for
+from workspaces import ROOT, Done, Workspace, ask, set_state, start_run, states, wait_for
 
 from flows.announcements import EVENT
 from flows.server import running_url
@@ -134,6 +134,18 @@ def test_a_work_pool_of_another_type_is_refused(url: str, workspace: Workspace, 
     httpx.post(f"{url}/work_pools/", json=pool, timeout=30).raise_for_status()
     worker = call("worker", "--pool", "elsewhere")
     assert worker.code == 6 and "of type docker" in worker.err and "prefect worker start" in worker.err
+
+
+def test_a_killed_run_is_started_again_and_a_failing_one_is_not(
+    url: str, deploy: Callable[..., list[str]]
+) -> None:
+    deploy()
+    killed, failing = (start_run(url, "demos", {}) for _ in range(2))
+    for run, code in ((failing, 1), (killed, -9)):
+        set_state(url, run, "RUNNING")
+        set_state(url, run, "CRASHED", f"Process exited with status code: {code}. As it happens.")
+    wait_for(lambda: states(url, killed)[-1] == "AwaitingRetry", TO_START_S)
+    assert states(url, failing)[-1] == "Crashed"
 
 
 def test_news_of_a_dataset_start_a_run_unless_the_flow_has_it(
