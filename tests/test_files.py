@@ -16,6 +16,7 @@ from rnnpipe.files import (
     canonical_json,
     digest_of,
     read_json,
+    remove_own_temporaries,
     sha256_file,
     sha256_tree,
     sweep_temporaries,
@@ -129,3 +130,16 @@ def test_the_file_of_a_zombie_is_swept(tmp_path: Path) -> None:
             time.sleep(0.01)
         sweep_temporaries(tmp_path)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_what_this_process_left_half_written_goes_and_nothing_else(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED_IN_THE_MIDDLE, str(tmp_path / "others")]) as killed:
+        killed.wait()
+    (others,) = tmp_path.glob(".others.*")
+    (tmp_path / "whole").touch()
+    place = tmp_path / "below"
+    with pytest.raises(FileNotFoundError), atomic_path(place / "file"):
+        assert list(place.iterdir())
+        remove_own_temporaries(tmp_path)
+        assert not list(place.iterdir())
+    assert sorted(tmp_path.iterdir()) == sorted([others, place, tmp_path / "whole"])

@@ -80,9 +80,8 @@ def damaged_files(undisturbed: Undisturbed, wanted: int, seed: int) -> list[Tall
             f"seed {seed} ({variant}), {done}: {problem}"
             for problem in finish(trial, expected, write_state_of_damaged)
         ]
-        for name in done.values():
-            tallies[name].add()
-        tallies[name].failures += problems
+        for number, name in enumerate(done.values()):
+            tallies[name].add_several(1, problems if not number else [])
         if not problems:
             shutil.rmtree(trial.folder, ignore_errors=True)
         seed += 1

@@ -31,22 +31,12 @@ class Undisturbed:
         if variant not in self.known:
             trial = Trial(self.folder / f"undisturbed-{variant}", config_of(variant))
             started = time.monotonic()
-            code = trial.run(log=self.folder / f"points-{variant}.txt")
+            code = trial.run()
             duration_s = time.monotonic() - started
             state = state_of(trial)
             assert not code and not state["problems"], (code, state["problems"], trial.told())
             self.known[variant] = state["outcome"], duration_s
         return self.known[variant]
-
-    def points(self, variant: str) -> list[str]:
-        """Return every fault point that the job reaches, in the order of first reach."""
-        self.of(variant)
-        return points_in(self.folder / f"points-{variant}.txt")
-
-
-def points_in(log: Path) -> list[str]:
-    """Return the points that a log names, each once."""
-    return list(dict.fromkeys(log.read_text(encoding="utf-8").splitlines()))
 
 
 def state_of(trial: Trial, look: Look = write_state) -> dict[str, Any]:
@@ -102,8 +92,6 @@ def random_kills(undisturbed: Undisturbed, wanted: int, seed: int) -> Tally:
     tally = Tally("SIGKILL at random, 1 to 5 times a run", PROMISE)
     while tally.injections < wanted:
         kills, problems = kill_at_random(undisturbed, seed)
-        for _ in range(kills):
-            tally.add()
-        tally.failures += problems
+        tally.add_several(kills, problems)
         seed += 1
     return tally

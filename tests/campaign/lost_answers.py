@@ -66,8 +66,6 @@ def lost_answers(trial: Trial, wanted: int, seed: int) -> Tally:
             problems = ["it was never delivered"] if waiting else []
             problems += problems_of(trial.home, PipelineConfig.model_validate(config))
             lost = ", ".join(proxy.failed)
-            for _ in proxy.failed:
-                tally.add()
-            tally.failures += [f"{name}: {each}; lost: {lost}" for each in problems]
+            tally.add_several(len(proxy.failed), [f"{name}: {each}; lost: {lost}" for each in problems])
             seed += 1
     return tally

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kills import EXPECTED_CODES, PROMISE, Undisturbed, finish, points_in, state_of
+from kills import EXPECTED_CODES, PROMISE, Undisturbed, finish, state_of
 from mlflow import MlflowClient
 from reporting import Tally
 from small_job import Trial, config_of
@@ -137,6 +137,11 @@ def _kill_at_one(walk: Walk, trial: Trial, points: list[str]) -> tuple[int, list
     log.unlink(missing_ok=True)
     code = trial.run(",".join(points), log, walk.command)
     return code, [point.removeprefix(KILLED) for point in points_in(log) if point.startswith(KILLED)]
+
+
+def points_in(log: Path) -> list[str]:
+    """Return the points that a log names, each once, in the order of first reach."""
+    return list(dict.fromkeys(log.read_text(encoding="utf-8").splitlines()))
 
 
 def _points_of(walk: Walk, place: Path) -> list[str]:

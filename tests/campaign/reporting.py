@@ -32,6 +32,11 @@ class Tally:
         if broken:
             self.failures.append("; ".join(broken))
 
+    def add_several(self, injections: int, broken: list[str]) -> None:
+        """Count injections into one run, and what broke in it: also where none of them met it."""
+        self.injections += injections
+        self.failures += broken
+
     def finding(self) -> Finding:
         """Return the finding so far."""
         shown = tuple(self.failures[:SHOWN_DETAILS])
