@@ -15,7 +15,7 @@ from rnnpipe.errors import RnnpipeError
 from rnnpipe.files import left_temporaries, scratch_folder
 from rnnpipe.holding import holder_of
 from rnnpipe.processes.lifetime import is_held
-from rnnpipe.processes.slots import cpu_slots, locks_folder
+from rnnpipe.processes.slots import cpu_cores, locks_folder
 from rnnpipe.store import Store, lock_file
 
 LEAST_FREE_GIB = 1.0
@@ -147,7 +147,7 @@ def check_device(workspace: Path) -> str:
 
     locks_folder()
     device = resolve_device("auto")
-    beside = f", {cpu_slots(1)} trainings at a time" if device.kind == "cpu" else ", one training at a time"
+    beside = f", {cpu_cores()} trainings at a time" if device.kind == "cpu" else ", one training at a time"
     return f"{describe_device(device.torch)}, {device.reason}{beside}"
 
 

@@ -17,6 +17,9 @@ class Progress(Protocol):
     def training(self, label: str, event: Event) -> None:
         """Hear an event of a training's journal."""
 
+    def waits(self, name: str, held: str) -> None:
+        """Hear that a stage waits for a device, and who holds it; it stands in the log already."""
+
 
 class LogProgress:
     """Tells it to the log, one line an epoch; what a worker's run shows in Prefect."""
@@ -29,6 +32,9 @@ class LogProgress:
         """Log the end of each epoch, and where a training goes on."""
         if line := line_of(event):
             logger.info("%s: %s", label, line)
+
+    def waits(self, name: str, held: str) -> None:
+        """Do nothing: it stands in the log."""
 
 
 def line_of(event: Event) -> str:

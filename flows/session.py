@@ -17,7 +17,7 @@ from flows.running import DirectRunner, Pending, PrefectRunner, Runner
 from flows.why import forecast
 from rnnpipe.config import PipelineConfig
 from rnnpipe.credentials import mask_credentials
-from rnnpipe.errors import RnnpipeError, TrackingError, explained
+from rnnpipe.errors import DeviceError, RnnpipeError, TrackingError, explained
 from rnnpipe.explanation import Plan
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.references import Recipe
@@ -44,6 +44,7 @@ class Session:
         self.launcher = _ahead.pop() if _ahead else Launcher(PRELOADED)
         self.failures: list[tuple[str, BaseException]] = []
         self.tracking_problem = ""
+        self.had_the_device = False
         self._trackings: dict[tuple[str, str], Tracking | TrackingError] = {}
         self._lock = threading.Lock()
 
@@ -65,6 +66,17 @@ class Session:
         self.failures.append((label, error))
         message = error.message if isinstance(error, RnnpipeError) else repr(error)
         self.progress.stage(label, f"failed: {message}")
+
+    def waits(self, name: str, held: str, config: PipelineConfig) -> None:
+        """Tell who holds the device that a stage waits for; DeviceError where the config says not to wait.
+
+        A run that has had the device gives up no more: what it has begun is finished.
+        """
+        logger.info("%s waits for %s", name, held)
+        self.progress.waits(name, held)
+        if config.execution.when_busy == "give-up" and not self.had_the_device:
+            fix = "run it again later, or let it wait: --set execution.when_busy=wait"
+            raise DeviceError(f"{name} would have to wait for {held}", fix)
 
     def tags(self) -> dict[str, str]:
         """Return the tags that tie everything of this flow run together in MLflow."""
@@ -132,6 +144,7 @@ def show_progress_on(progress: Progress) -> None:
 def open_session() -> Iterator[Session]:
     """Open the session that this run's tasks find with `session()`; its processes end with the block."""
     global _current  # noqa: PLW0603 (tasks run in threads of this process and get references only)
+    logging.getLogger("rnnpipe").setLevel(logging.INFO)  # what the run's log in Prefect takes
     _current = opened = Session(_progress)
     try:
         with _known_to_prefect(opened):

@@ -11,6 +11,7 @@ from flows.running import Pending
 from flows.session import Session
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import dataset_recipe, sequences_recipe
+from rnnpipe.errors import DeviceError
 from rnnpipe.evaluation.job import evaluation_recipe
 from rnnpipe.evaluation.leaderboard import Leaderboard, LeaderboardRow, TrainingSummary
 from rnnpipe.evaluation.report import EvaluationReport
@@ -68,7 +69,7 @@ def sequences_of(session: Session, config: PipelineConfig, dataset: StageRef) ->
 def train_all(session: Session, config: PipelineConfig, sequences: StageRef) -> list[Trained]:
     """Train every variant with every seed, several at a time; one that fails stops no other.
 
-    Those that failed stand in `session.failures`; if all do, the first error is raised.
+    Those that failed stand in `session.failures`; if all do, the first error is raised. DeviceError ends them all.
     """
     pending: dict[str, tuple[Pending, dict[str, int]]] = {}
     jobs = [(variant, seed) for variant in range(len(config.variants)) for seed in config.seeds]
@@ -81,7 +82,10 @@ def train_all(session: Session, config: PipelineConfig, sequences: StageRef) -> 
         pending[label] = (training, job)
     trained = []
     for label, (training, job) in pending.items():
-        if error := training.exception():
+        error = training.exception()
+        if isinstance(error, DeviceError):  # it is the same device for all
+            raise error
+        if error:
             session.fail(label, error)
         else:
             trained.append(Trained(label=label, training=StageRef(**training.result()), **job))

@@ -80,12 +80,14 @@ def train_variant(
         for event in events:
             current.progress.training(label, event)
         if events:
+            current.had_the_device = True
             runs[training].take(events)
 
     try:
         entry = train_supervised(
             current.launcher, current.store, recipe,
             job={**job, "config": config, "sequences_folder": folder}, run=current.run, on_events=follow,
+            on_busy=lambda held: current.waits(label, held, config),
         )  # fmt: skip
     except BaseException as error:
         for run in runs.values():
@@ -103,8 +105,11 @@ def evaluate(recipe: Recipe, model_folder: str, sequences: Json, config: Pipelin
     folder = current.store.resolve(StageRef(**sequences)).path
 
     def build(target: Path) -> Json:
-        evaluation_job.prepare(target, Path(model_folder), folder, config)
-        current.launcher.run(evaluation_job.TARGET, target)
+        evaluation_job.prepare(target, Path(model_folder), folder, config, run=current.run)
+        current.launcher.run(
+            evaluation_job.TARGET, target, on_busy=lambda held: current.waits(f"test {label}", held, config)
+        )
+        current.had_the_device = True
         facts: Json = read_json(target / evaluation_job.RESULT_FILE)
         return facts
 

@@ -8,7 +8,7 @@
     ├── TrackingError           5   MLflow can't be reached or refuses
     │   └── RegistrationError   5   a model didn't pass the checks before it is registered
     ├── ServiceError            6   the Prefect server (or a page) can't be started or reached
-    ├── DeviceError             7   the device asked for isn't there
+    ├── DeviceError             7   the device asked for isn't there, or another run holds it
     └── StorageError            8   the disk is full, or can't be written
 
 Each carries the sentence that says what is wrong and the one that says what to do about it.
@@ -67,7 +67,7 @@ class ServiceError(RnnpipeError):
 
 
 class DeviceError(RnnpipeError):
-    """The device that was asked for isn't there."""
+    """The device that was asked for isn't there, or another run holds it and this one isn't to wait."""
 
     exit_code = 7
 

@@ -16,6 +16,7 @@ from rnnpipe import faults
 from rnnpipe.credentials import mask_credentials
 
 GRACE_S = 0.5  # a wait that nobody need hear of; and until then a holder has said who it is
+UNKNOWN = "another process"
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +28,12 @@ def this_command() -> str:
     return f"`{mask_credentials(shlex.join([name, *arguments]))}`"
 
 
-def note_holder(lock_file: Path, what: str) -> None:
-    """Say beside a lock that this process holds it, for `what`, on which host and since when."""
+def note_holder(lock_file: Path, what: str, run: str = "") -> None:
+    """Say beside a lock that this process holds it: for `what`, for which run, on which host and since when."""
     path = _holder_file(lock_file)
     since = time.strftime("%Y-%m-%d %H:%M:%S")
-    text = f"{what} (process {os.getpid()} on {platform.node()}, since {since})"
+    of_run = f"run {run}, " if run else ""
+    text = f"{what} ({of_run}process {os.getpid()} on {platform.node()}, since {since})"
     with faults.around("write", path.name):  # in place, as a torn text does no harm
         path.write_text(text, encoding="utf-8")
 
@@ -39,9 +41,21 @@ def note_holder(lock_file: Path, what: str) -> None:
 def holder_of(lock_file: Path) -> str:
     """Return who holds a lock, in words."""
     try:
-        return _holder_file(lock_file).read_text(encoding="utf-8") or "another process"
+        return _holder_file(lock_file).read_text(encoding="utf-8") or UNKNOWN
     except (OSError, UnicodeDecodeError):
-        return "another process"
+        return UNKNOWN
+
+
+def holds_for(holder: str, run: str) -> bool:
+    """Say whether a holder, in words, works for a run."""
+    return f" (run {run}, " in holder
+
+
+def forget_holder(lock_file: Path) -> None:
+    """Take back what `note_holder` said; call it while the lock is still held."""
+    path = _holder_file(lock_file)
+    with faults.around("remove", path.name):
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -58,8 +72,7 @@ def hold(lock: FileLock, what: str) -> Iterator[None]:
         try:
             yield
         finally:
-            with faults.around("remove", _holder_file(path).name):
-                _holder_file(path).unlink(missing_ok=True)
+            forget_holder(path)
 
 
 def _holder_file(lock_file: Path) -> Path:

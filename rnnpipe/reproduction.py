@@ -212,9 +212,9 @@ def _train(record: Record, config: PipelineConfig, sequences: Entry, folder: Pat
 
     training = train_supervised(
         means.launcher, Store(folder / "store"), training_recipe(sequences.ref, config, variant, record.seed),
-        job=job, run=RUN, on_events=on_events,
+        job=job, run=RUN, on_events=on_events, on_busy=lambda held: means.tell(label, f"waits for {held}"),
     )  # fmt: skip
-    evaluation_job.prepare(folder / "evaluation", training.path, sequences.path, config)
+    evaluation_job.prepare(folder / "evaluation", training.path, sequences.path, config, run=RUN)
     means.launcher.run(evaluation_job.TARGET, folder / "evaluation")
     return training
 

@@ -87,7 +87,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, launcher: Launcher) -> Made:
     training = train_supervised(launcher, store, recipe, job=job, run="r", on_events=lambda *_: None)
 
     def evaluate(folder: Path) -> dict[str, Any]:
-        evaluation_job.prepare(folder, training.path, sequences.path, CONFIG)
+        evaluation_job.prepare(folder, training.path, sequences.path, CONFIG, run="r")
         launcher.run(evaluation_job.TARGET, folder)
         facts: dict[str, Any] = read_json(folder / evaluation_job.RESULT_FILE)
         return facts

@@ -96,6 +96,13 @@ class LiveProgress:
 
             self._print(label, resumed_line(event))
 
+    def waits(self, name: str, held: str) -> None:
+        """Print for whom a stage waits; a training's line says in short that it does."""
+        with self._lock:
+            if name in self._lines:
+                self._lines[name].state = "waits for another run"
+        self._print(name, f"waits for {held}")
+
     def __rich__(self) -> RenderableType:
         if not self._lines:
             return ""
@@ -122,6 +129,10 @@ class PlainProgress:
 
         if line := line_of(event):
             print(f"{label}  {line}", flush=True)
+
+    def waits(self, name: str, held: str) -> None:
+        """Print for whom a stage waits."""
+        self.stage(name, f"waits for {held}")
 
 
 def _style(sentence: str) -> str:

@@ -202,6 +202,9 @@ class ExecutionConfig(Section):
         le=86_400,
         description="Seconds between a training's checkpoints; there is one at each epoch's end as well.",
     )
+    when_busy: Literal["wait", "give-up"] = Field(
+        "wait", description="While another run holds the device: wait for its turn, or give up at once."
+    )
 
 
 class EvaluationConfig(Section):

@@ -8,7 +8,7 @@ from pathlib import Path
 from rnnpipe.config import EvaluationConfig, ExecutionConfig, PipelineConfig
 from rnnpipe.evaluation.metrics import SplitName
 from rnnpipe.files import read_json, sha256_tree, write_json
-from rnnpipe.processes.slots import device_slot
+from rnnpipe.processes.slots import Job, device_slot
 from rnnpipe.references import Recipe, StageRef
 
 JOB_FILE = "log/job.json"
@@ -41,10 +41,10 @@ def evaluation_recipe(
     )
 
 
-def prepare(folder: Path, model_folder: Path, sequences_folder: Path, config: PipelineConfig) -> None:
+def prepare(folder: Path, model_folder: Path, sequences_folder: Path, config: PipelineConfig, *, run: str) -> None:
     """Write the job that `evaluate` reads."""
-    job = {"model": str(model_folder), "sequences": str(sequences_folder), "config": config.as_json()}
-    write_json(folder / JOB_FILE, job)
+    job = {"model": str(model_folder), "sequences": str(sequences_folder), "run": run}
+    write_json(folder / JOB_FILE, {**job, "config": config.as_json()})
 
 
 def evaluate(folder: Path) -> None:
@@ -55,7 +55,7 @@ def evaluate(folder: Path) -> None:
     job = read_json(folder / JOB_FILE)
     config = PipelineConfig.model_validate(job["config"])
     device = resolve_device(config.execution.device)
-    with device_slot(device.name, config.execution.threads, f"{config.name} evaluation", folder):
+    with device_slot(device.name, Job(f"{config.name} evaluation", job["run"], config.execution.threads), folder):
         facts = build_evaluation(Path(job["model"]), Path(job["sequences"]), config, folder)
     write_json(folder / RESULT_FILE, facts)
     (folder / JOB_FILE).unlink()

@@ -17,7 +17,7 @@ from uuid import uuid4
 from rnnpipe import errors
 from rnnpipe.files import read_json
 from rnnpipe.processes.forkserver import ERROR_FILE, FAILED, GRACE_S, OUTPUT_FILE, UNWRITABLE
-from rnnpipe.processes.slots import WAITING_FILE
+from rnnpipe.processes.slots import WAITING_FILE, waits_for
 
 POLL_S = 0.2
 
@@ -85,18 +85,22 @@ class Launcher:
         *,
         timeout_s: float | None = None,
         while_waiting: Callable[[], None] = lambda: None,
+        on_busy: Callable[[str], None] = lambda held: None,
     ) -> None:
         """Run `target(folder)` in a process of its own and wait for its end.
 
-        `while_waiting` is called several times a second, and once after the end. Raises what the job raised if
-        that is an error of rnnpipe, TrainingError for a crash, a kill or a time-out.
+        `while_waiting` is called several times a second, and once after the end; `on_busy` when the job has to
+        wait, with the device and who holds it in words, each time that changes. What these two raise ends the job.
+        Raises what the job raised if that is an error of rnnpipe, TrainingError for a crash, a kill or a time-out.
         """
         for name in (ERROR_FILE, WAITING_FILE):
             (folder / name).unlink(missing_ok=True)
         server, job = self._running_server(), uuid4().hex
         self._send(server, {"job": job, "target": target, "folder": str(folder.resolve())})
         try:
-            timed_out = self._follow(server, job, folder, timeout_s=timeout_s, while_waiting=while_waiting)
+            timed_out = self._follow(
+                server, job, folder, timeout_s=timeout_s, while_waiting=while_waiting, on_busy=on_busy
+            )
         except BaseException:  # nobody waits for the job any more, so it must not go on
             self._stop(server, job)
             raise
@@ -118,13 +122,18 @@ class Launcher:
         *,
         timeout_s: float | None,
         while_waiting: Callable[[], None],
+        on_busy: Callable[[str], None],
     ) -> bool:
         """Wait for a job's end; returns whether it had to be stopped. Waiting for a device doesn't count."""
-        started, timed_out = time.monotonic(), False
+        started, timed_out, told = time.monotonic(), False, ""
         while not self._wait(server, job):
             while_waiting()
-            if (folder / WAITING_FILE).exists():
+            held = waits_for(folder)
+            if held is not None:
                 started = time.monotonic()
+            if held and held != told:
+                told = held
+                on_busy(held)
             elapsed_s = time.monotonic() - started
             if timeout_s and elapsed_s > timeout_s + GRACE_S * timed_out:
                 self._send(server, {"job": job, "signal": signal.SIGKILL if timed_out else signal.SIGTERM})

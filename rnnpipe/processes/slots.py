@@ -1,22 +1,30 @@
-"""OS locks that share out devices: one training a GPU, and no more on a CPU than it has cores for."""
+"""OS locks that share out devices: one training a GPU; on a CPU each training takes as many cores as threads."""
 
 import contextlib
-import logging
 import os
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from rnnpipe.errors import DeviceError
-from rnnpipe.holding import holder_of, note_holder
+from rnnpipe.files import write_bytes
+from rnnpipe.holding import GRACE_S, UNKNOWN, forget_holder, holder_of, holds_for, note_holder
 
 POLL_S = 0.2
 WAITING_FILE = "log/waiting"
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class Job:
+    """Who asks for a device: what it does, for which run, with how many threads."""
+
+    what: str
+    run: str
+    threads: int
 
 
 def locks_folder() -> Path:
@@ -28,45 +36,67 @@ def locks_folder() -> Path:
     return folder
 
 
-def cpu_slots(threads: int) -> int:
-    """Return how many trainings of `threads` threads the CPU has cores for, at least one."""
-    return max(1, len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0]) // threads)
-
-
-def acquire_slot(device: str, slots: int, holder: str) -> FileLock:
-    """Wait for one of a device's slots; return its lock, held until it is released or this process dies."""
-    folder, told = locks_folder(), False
-    name = device.replace(":", "-")
-    while True:
-        for number in range(slots):
-            path = folder / f"{name}-{number}.lock"
-            lock = FileLock(path)
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                continue
-            note_holder(path, holder)
-            return lock
-        if not told:
-            others = ", ".join(holder_of(folder / f"{name}-{number}.lock") for number in range(slots))
-            logger.info("%s waits for %s, held by %s", holder, device, others)
-            told = True
-        time.sleep(POLL_S)
+def cpu_cores() -> int:
+    """Return how many cores of the CPU this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
-def device_slot(device: str, threads: int, holder: str, folder: Path) -> Iterator[None]:
-    """Hold a slot of a device for the length of the block; `waiting` lies in the job's folder until there is one.
+def device_slot(device: str, job: Job, folder: Path) -> Iterator[None]:
+    """Hold a device, or a job's share of the CPU, for the length of the block, as soon as it is free.
 
-    A CPU has as many as it has cores for jobs of `threads` threads, any other device one.
-
-    A job's time-out doesn't count the time it waits.
+    Until then `log/waiting` lies in the job's folder, for `waits_for`. A job's time-out doesn't count that time.
     """
-    waiting = folder / WAITING_FILE
+    waiting, told, started = folder / WAITING_FILE, "", time.monotonic()
     waiting.touch()
-    slot = acquire_slot(device, cpu_slots(threads) if device == "cpu" else 1, holder)
+    while True:
+        taken, others = _take(device, job)
+        if taken:
+            break
+        if others != told and time.monotonic() - started > GRACE_S:
+            write_bytes(waiting, others.encode())
+            told = others
+        time.sleep(POLL_S)
     waiting.unlink()
     try:
         yield
     finally:
-        slot.release()
+        for lock in taken:
+            forget_holder(Path(lock.lock_file))
+            lock.release()
+
+
+def waits_for(folder: Path) -> str | None:
+    """Return in words for which device the job of this folder waits, and who has it; None if it doesn't wait.
+
+    Nothing is said, "", while it waits for others of its own run.
+    """
+    try:
+        return (folder / WAITING_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def _take(device: str, job: Job) -> tuple[list[FileLock], str]:
+    """Take all the locks that a job needs, or none; return them, and in words who has those that are missing."""
+    name, total = device.replace(":", "-"), cpu_cores() if device == "cpu" else 1
+    needed = min(job.threads, total)
+    taken, missing = list[FileLock](), list[Path]()
+    for path in [locks_folder() / f"{name}-{number}.lock" for number in range(total)]:
+        lock = FileLock(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            missing.append(path)
+            continue
+        taken.append(lock)
+        if len(taken) == needed:
+            for each in taken:
+                note_holder(Path(each.lock_file), job.what, job.run)
+            return taken, ""
+    for lock in taken:
+        lock.release()
+    holders = {holder_of(path) for path in missing}
+    if any(holder == UNKNOWN or holds_for(holder, job.run) for holder in holders):
+        return [], ""
+    return [], f"{device}, held by {', '.join(sorted(holders))}"

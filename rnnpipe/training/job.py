@@ -44,10 +44,12 @@ def training_recipe(sequences: StageRef, config: PipelineConfig, variant: Varian
     return Recipe(stage="trainings", inputs=inputs)
 
 
-def prepare(folder: Path, sequences_folder: Path, *, config: PipelineConfig, variant: int, seed: int) -> None:
+def prepare(
+    folder: Path, sequences_folder: Path, *, config: PipelineConfig, variant: int, seed: int, run: str
+) -> None:
     """Write the job that `train` reads; `variant` is its place in the config."""
-    job = {"sequences": str(sequences_folder), "config": config.as_json(), "variant": variant, "seed": seed}
-    write_json(folder / JOB_FILE, job)
+    job = {"sequences": str(sequences_folder), "variant": variant, "seed": seed, "run": run}
+    write_json(folder / JOB_FILE, {**job, "config": config.as_json()})
 
 
 def collect(folder: Path) -> dict[str, Any]:
@@ -69,5 +71,5 @@ def train(folder: Path) -> None:
     job = read_json(folder / JOB_FILE)
     config = PipelineConfig.model_validate(job["config"])
     variant = config.variants[job["variant"]]
-    facts = run_training(folder, Path(job["sequences"]), config, variant=variant, seed=job["seed"])
+    facts = run_training(folder, Path(job["sequences"]), config, variant=variant, seed=job["seed"], run=job["run"])
     write_json(folder / RESULT_FILE, facts)

@@ -16,7 +16,7 @@ from rnnpipe.evaluation.predict import is_out_of_memory
 from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.files import read_json
 from rnnpipe.models.classifier import count_parameters
-from rnnpipe.processes.slots import device_slot
+from rnnpipe.processes.slots import Job, device_slot
 from rnnpipe.runtime import (
     Device,
     choose_precision,
@@ -35,7 +35,7 @@ Facts = dict[str, Any]
 
 
 def run_training(
-    folder: Path, sequences_folder: Path, config: PipelineConfig, *, variant: VariantConfig, seed: int
+    folder: Path, sequences_folder: Path, config: PipelineConfig, *, variant: VariantConfig, seed: int, run: str
 ) -> Facts:
     """Train one variant with one seed in a run folder, going on where a killed run was; return the facts.
 
@@ -44,8 +44,8 @@ def run_training(
     """
     set_threads(config.execution.threads)
     device = resolve_device(config.execution.device)
-    holder = f"{config.name} {variant.label} seed {seed}"
-    with device_slot(device.name, config.execution.threads, holder, folder):
+    job = Job(f"{config.name} {variant.label} seed {seed}", run, config.execution.threads)
+    with device_slot(device.name, job, folder):
         seed_everything(seed)
         precision, precision_reason = choose_precision(device.torch, config.execution.precision)
         spec = ModelSpec.of(read_json(sequences_folder / "manifest.json")["facts"], variant)

@@ -44,3 +44,15 @@ def test_the_time_left_is_reckoned_from_what_this_process_did(capsys: pytest.Cap
     progress.training("gru s0", {"event": "steps", "first_step": 150, "losses": ["0x1p-1"], "samples_per_s": 9.0})
     console.print(progress)
     assert "0.5000" in capsys.readouterr().out
+
+
+def test_who_waits_for_another_run_says_so_until_it_trains(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(width=200)
+    progress = LiveProgress(["gru s0"], console)
+    progress.waits("gru s0", "cpu, held by nightly lstm seed 0")
+    console.print(progress)
+    shown = capsys.readouterr().out
+    assert "waits for cpu, held by nightly lstm seed 0" in shown and "waits for another run" in shown
+    progress.training("gru s0", START)
+    console.print(progress)
+    assert "waits" not in capsys.readouterr().out

@@ -10,7 +10,7 @@ from rnnpipe.errors import DataError
 from rnnpipe.files import write_json
 from rnnpipe.processes.forkserver import ERROR_FILE
 from rnnpipe.processes.launcher import Launcher
-from rnnpipe.processes.slots import acquire_slot, device_slot
+from rnnpipe.processes.slots import Job, device_slot
 
 IMPORTED_IN = os.getpid()
 
@@ -75,11 +75,11 @@ def use_launcher(folder: Path) -> None:
 
 
 def hold_slot(folder: Path) -> None:
-    """The body of a process that takes the only slot of a device and keeps it."""
-    lock = acquire_slot("cuda:0", 1, "the other training")
-    (folder / "held").touch()
-    time.sleep(600)
-    lock.release()
+    """The body of a process that takes a GPU and keeps it."""
+    (folder / "log").mkdir(exist_ok=True)
+    with device_slot("cuda:0", Job("nightly gru seed 0", "ab12", threads=1), folder):
+        (folder / "held").touch()
+        time.sleep(600)
 
 
 if __name__ == "__main__":
@@ -87,6 +87,6 @@ if __name__ == "__main__":
 
 
 def wait_for_the_gpu(folder: Path) -> None:
-    """Hold the only slot of a GPU for a moment, once it is free."""
-    with device_slot("cuda:0", 1, "a training", folder):
+    """Hold a GPU for a moment, once it is free."""
+    with device_slot("cuda:0", Job("a training", "cd34", threads=1), folder):
         time.sleep(0.2)

@@ -12,12 +12,12 @@ import psutil
 import pytest
 from process_helpers import StartUser, is_alive
 
-from rnnpipe.errors import DataError, RnnpipeError, TrainingError
+from rnnpipe.errors import DataError, DeviceError, RnnpipeError, TrainingError
 from rnnpipe.files import write_json
 from rnnpipe.processes import launcher as launcher_module
 from rnnpipe.processes.forkserver import ERROR_FILE, OUTPUT_FILE
 from rnnpipe.processes.launcher import Launcher
-from rnnpipe.processes.slots import device_slot
+from rnnpipe.processes.slots import Job, device_slot
 
 WaitFor = Callable[..., None]
 
@@ -106,11 +106,13 @@ def test_a_time_out_stops_the_job_even_if_it_does_not_want_to(
     assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
-def test_waiting_for_a_device_is_no_part_of_the_time_out(launcher: Launcher, tmp_path: Path) -> None:
+@pytest.fixture
+def busy_gpu(tmp_path: Path) -> Iterator[threading.Thread]:
+    """A thread that holds the GPU for a second and a half."""
     held = threading.Event()
 
     def hold() -> None:
-        with device_slot("cuda:0", 1, "somebody else", tmp_path / "other"):
+        with device_slot("cuda:0", Job("somebody else", "ab12", threads=1), tmp_path / "other"):
             held.set()
             time.sleep(1.5)
 
@@ -118,9 +120,30 @@ def test_waiting_for_a_device_is_no_part_of_the_time_out(launcher: Launcher, tmp
     other = threading.Thread(target=hold)
     other.start()
     assert held.wait(10)
-    launcher.run("process_targets:wait_for_the_gpu", tmp_path, timeout_s=0.8)
-    assert not other.is_alive()
+    yield other
+    other.join()
+
+
+def test_waiting_for_a_device_is_told_and_is_no_part_of_the_time_out(
+    launcher: Launcher, tmp_path: Path, busy_gpu: threading.Thread
+) -> None:
+    told: list[str] = []
+    launcher.run("process_targets:wait_for_the_gpu", tmp_path, timeout_s=0.8, on_busy=told.append)
+    assert not busy_gpu.is_alive()
     assert not (tmp_path / "log" / "waiting").exists()
+    (text,) = told
+    assert text.startswith(f"cuda:0, held by somebody else (run ab12, process {os.getpid()} on ")
+
+
+def test_who_doesn_t_want_to_wait_ends_the_job(
+    launcher: Launcher, tmp_path: Path, busy_gpu: threading.Thread
+) -> None:
+    def give_up(held: str) -> None:
+        raise DeviceError(held)
+
+    with pytest.raises(DeviceError, match="held by somebody else"):
+        launcher.run("process_targets:wait_for_the_gpu", tmp_path, on_busy=give_up)
+    assert busy_gpu.is_alive()
 
 
 def test_many_threads_run_jobs_at_once(launcher: Launcher, tmp_path: Path) -> None:

@@ -1,62 +1,132 @@
-"""Device slots: one training a GPU, freed by any death."""
+"""Device slots: one training a GPU, a CPU's cores shared by threads; freed by any death; no wait unexplained."""
 
-import logging
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from process_helpers import StartUser
 
 from rnnpipe.errors import DeviceError
-from rnnpipe.processes.slots import acquire_slot, cpu_slots, locks_folder
+from rnnpipe.processes import slots
+from rnnpipe.processes.slots import POLL_S, Job, cpu_cores, device_slot, locks_folder, waits_for
 
 WaitFor = Callable[..., None]
+OTHER = "nightly gru seed 0"
 
 
-def test_a_device_has_as_many_holders_as_slots(wait_for: WaitFor) -> None:
-    first = acquire_slot("cpu", 2, "a")
-    second = acquire_slot("cpu", 2, "b")
-    other = acquire_slot("cuda:0", 1, "c")
-    assert len({first.lock_file, second.lock_file, other.lock_file}) == 3
-    got: list[str] = []
-    waiting = threading.Thread(target=lambda: got.append(str(acquire_slot("cpu", 2, "d").lock_file)))
-    waiting.start()
-    waiting.join(timeout=0.5)
-    assert not got
-    second.release()
-    waiting.join(timeout=5)
-    assert got == [str(second.lock_file)]
-    first.release()
-    other.release()
+class Holders:
+    """Jobs that each hold a share of a device until they are let go."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.holding, self.ends = folder, list[str](), dict[str, threading.Event]()
+        self.threads = ThreadPoolExecutor()
+
+    def start(self, name: str, device: str = "cpu", *, run: str = "", threads: int = 1) -> Future[None]:
+        (self.folder / name / "log").mkdir(parents=True)
+        self.ends[name] = threading.Event()
+        return self.threads.submit(self._hold, name, device, Job(name, run or name, threads))
+
+    def _hold(self, name: str, device: str, job: Job) -> None:
+        with device_slot(device, job, self.folder / name):
+            self.holding.append(name)
+            self.ends[name].wait()
+            self.holding.remove(name)
+
+    def end(self, name: str) -> None:
+        self.ends[name].set()
+
+    def waits_for(self, name: str) -> str | None:
+        return waits_for(self.folder / name)
 
 
-def test_a_killed_holder_frees_the_slot_and_who_waits_is_told_whom_for(
-    tmp_path: Path, start_user: StartUser, wait_for: WaitFor, caplog: pytest.LogCaptureFixture
+@pytest.fixture
+def holders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Holders]:
+    """Jobs on a CPU of two cores."""
+    monkeypatch.setattr(slots, "cpu_cores", lambda: 2)
+    holders = Holders(tmp_path)
+    with holders.threads:
+        yield holders
+        for name in holders.ends:
+            holders.end(name)
+
+
+def still(is_true: Callable[[], bool]) -> bool:
+    """Say whether something stays true while others look for a free slot again."""
+    time.sleep(2 * POLL_S)
+    return is_true()
+
+
+def test_as_many_jobs_at_once_as_the_cores_carry(holders: Holders, wait_for: WaitFor) -> None:
+    for name in ("a", "b"):
+        holders.start(name)
+    holders.start("gpu", "cuda:0")
+    wait_for(lambda: sorted(holders.holding) == ["a", "b", "gpu"])
+    holders.start("c")
+    assert still(lambda: "c" not in holders.holding)
+    holders.end("b")
+    wait_for(lambda: sorted(holders.holding) == ["a", "c", "gpu"])
+
+
+def test_a_job_of_two_threads_takes_two_cores_or_none(holders: Holders, wait_for: WaitFor) -> None:
+    holders.start("narrow")
+    wait_for(lambda: holders.holding == ["narrow"])
+    holders.start("wide", threads=64)
+    assert still(lambda: holders.holding == ["narrow"])
+    holders.start("other")
+    wait_for(lambda: "other" in holders.holding)  # what isn't enough for the wide one is not kept by it
+    for name in ("narrow", "other"):
+        holders.end(name)
+    wait_for(lambda: holders.holding == ["wide"])
+    holders.start("last")
+    assert still(lambda: holders.holding == ["wide"])
+
+
+def test_who_waits_says_for_whom_unless_it_is_its_own_run(holders: Holders, wait_for: WaitFor) -> None:
+    holders.start("first", run="ab12")
+    holders.start("sister", run="ab12")
+    wait_for(lambda: len(holders.holding) == 2)
+    holders.start("stranger", run="cd34")
+    holders.start("third", run="ab12")
+    wait_for(lambda: holders.waits_for("stranger"))
+    here = f"process {os.getpid()} on "
+    for told in ("cpu, held by first (run ab12, ", ", sister (run ab12, ", here, ", since "):
+        assert told in str(holders.waits_for("stranger"))
+    assert holders.waits_for("third") == ""
+    assert holders.waits_for("first") is None
+    for name in ("first", "sister", "stranger", "third"):
+        holders.end(name)
+    wait_for(lambda: not holders.holding)
+    wait_for(lambda: not list(locks_folder().glob("*.holder")))
+
+
+def test_a_killed_holder_frees_the_slot_for_who_waits(
+    tmp_path: Path, start_user: StartUser, holders: Holders, wait_for: WaitFor
 ) -> None:
     holder = start_user("process_targets:hold_slot", tmp_path)
     wait_for((tmp_path / "held").exists)
-    got: list[object] = []
-    with caplog.at_level(logging.INFO, "rnnpipe"):
-        waiting = threading.Thread(target=lambda: got.append(acquire_slot("cuda:0", 1, "this training")))
-        waiting.start()
-        wait_for(lambda: caplog.messages)
-    (message,) = caplog.messages
-    told = f"this training waits for cuda:0, held by the other training (process {holder.pid} on "
-    assert message.startswith(told) and ", since " in message
-    assert not got
+    holders.start("second", "cuda:0")
+    wait_for(lambda: holders.waits_for("second"))
+    told = f"cuda:0, held by {OTHER} (run ab12, process {holder.pid} on "
+    assert str(holders.waits_for("second")).startswith(told)
     holder.send_signal(signal.SIGKILL)
-    waiting.join(timeout=5)
-    assert len(got) == 1
+    wait_for(lambda: holders.holding == ["second"], timeout_s=5)
 
 
-def test_a_cpu_has_a_slot_for_each_training_its_cores_carry() -> None:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    assert cpu_slots(1) == cores
-    assert cpu_slots(cores) == 1
-    assert cpu_slots(10 * cores) == 1
+def test_a_job_that_fails_frees_its_slot(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    for _ in range(2):
+        with contextlib.suppress(ZeroDivisionError), device_slot("cuda:0", Job("a", "r", threads=1), tmp_path):
+            raise ZeroDivisionError
+
+
+def test_the_cores_are_those_this_process_may_use() -> None:
+    assert cpu_cores() == (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
 
 
 def test_the_locks_are_this_user_s_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Small images of three classes, as tensors and as a sequences folder, and one fork server for all tests here."""
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def launcher(locks: Path) -> Iterator[Launcher]:
     """A real launcher whose jobs find training_workers and lock devices in a folder of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RNNPIPE_LOCKS", str(locks))
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("PYTHONPATH", f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
         with Launcher(["rnnpipe.training.work"]) as launcher:
             launcher.warm_up()
             yield launcher

@@ -167,7 +167,7 @@ def make_start(tmp_path: Path, sequences_folder: Path, make_config):
     def start(name: str, checkpoint_every_s: float = AFTER_EACH_UPDATE) -> Path:
         training = {"schedule": "one-cycle", "epochs": 2, "batch_size": BATCH}
         config: PipelineConfig = make_config(training, checkpoint_every_s=checkpoint_every_s)
-        prepare(tmp_path / name, sequences_folder, config=config, variant=0, seed=3)
+        prepare(tmp_path / name, sequences_folder, config=config, variant=0, seed=3, run="r")
         return tmp_path / name
 
     return start

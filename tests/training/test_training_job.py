@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import DeviceError, RnnpipeError, TrainingError
 from rnnpipe.evaluation.deploy import load_model
-from rnnpipe.processes.slots import cpu_slots
+from rnnpipe.processes.slots import cpu_cores
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.store import MANIFEST, Entry, Store
 from rnnpipe.training import supervise
@@ -19,7 +19,8 @@ from rnnpipe.training.job import prepare, training_recipe
 from rnnpipe.training.journal import Event, read_journal, step_losses
 from rnnpipe.training.supervise import train_supervised
 
-JOB_ON_CPU, JOB_ON_GPU = "train_when_told", "train_on_pretended_gpu"
+JOB_ON_CPU, JOB_ON_GPU = "train_when_told", "train_on_pretended_gpu_when_told"
+CORES = [f"cpu-{number}" for number in range(cpu_cores())]
 SEQUENCES = StageRef(stage="sequences", key="k" * 64, digest="d" * 64, facts={})
 
 
@@ -134,7 +135,7 @@ def test_running_out_of_memory_names_the_batch(trainings, make_config, monkeypat
 
 
 def test_a_training_imports_neither_prefect_nor_mlflow(launcher, sequences_folder, make_config, tmp_path):
-    prepare(tmp_path / "run", sequences_folder, config=make_config(), variant=0, seed=0)
+    prepare(tmp_path / "run", sequences_folder, config=make_config(), variant=0, seed=0, run="r")
     launcher.run("training_workers:train_and_tell_modules", tmp_path / "run")
     packages = {name.partition(".")[0] for name in (tmp_path / "run.modules").read_text().splitlines()}
     assert "torch" in packages and not packages & {"prefect", "mlflow", "flows", "matplotlib", "sklearn"}
@@ -156,16 +157,16 @@ def is_free(path: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("target", "threads", "names"),
+    ("target", "threads", "share", "names"),
     [
-        (JOB_ON_CPU, 1, [f"cpu-{number}" for number in range(cpu_slots(1))]),
-        (JOB_ON_CPU, 64, ["cpu-0"]),
-        (JOB_ON_GPU, 1, ["cuda-1-0"]),
+        (JOB_ON_CPU, 1, 1, CORES),
+        (JOB_ON_CPU, 64, len(CORES), CORES),
+        (JOB_ON_GPU, 64, 1, ["cuda-1-0"]),
     ],
     indirect=["target"],
 )
 @pytest.mark.usefixtures("target")
-def test_a_training_holds_one_slot_of_its_device(trainings, make_config, locks, threads, names):
+def test_a_training_holds_its_share_of_the_device(trainings, make_config, locks, *, threads, share, names):
     held: set[str] = set()
 
     def look(folder: Path) -> None:
@@ -175,7 +176,7 @@ def test_a_training_holds_one_slot_of_its_device(trainings, make_config, locks, 
 
     trainings.while_training = look
     trainings.run(make_config(threads=threads))
-    assert len(held) == 1 and held <= set(names)
+    assert len(held) == share and held <= set(names)
     assert all(is_free(path) for path in locks.glob("*.lock"))
 
 
@@ -189,6 +190,7 @@ def test_the_recipe_holds_what_changes_weights_and_nothing_else(make_config):
         == key(make_config({"preflight": True}))
         == key(make_config(timeout_s=5))
         == key(make_config(checkpoint_every_s=3))
+        == key(make_config(when_busy="give-up"))
     )
     changed = [
         key(make_config(), seed=1),

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,13 @@ class Pretended(Device):
         return torch.device("cpu")
 
 
-def train_on_pretended_gpu(folder: Path) -> None:
+def train_on_pretended_gpu(folder: Path, how: Callable[[Path], None] = train) -> None:
     work.resolve_device = lambda request: Pretended("cuda:1", "pretended")
-    train_when_told(folder)
+    how(folder)
+
+
+def train_on_pretended_gpu_when_told(folder: Path) -> None:
+    train_on_pretended_gpu(folder, train_when_told)
 
 
 def train_without_memory(folder: Path) -> None:

@@ -1,0 +1,87 @@
+"""A run whose device another run holds: it waits and says for whom, or gives up and names the holder."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from workspaces import Done, Workspace, ask, wait_for
+
+from flows.server import running_url
+from rnnpipe.cli.progress import PlainProgress
+from rnnpipe.config import load_config
+from rnnpipe.errors import DeviceError
+from rnnpipe.processes.slots import Job, cpu_cores, device_slot
+
+ONE_NET = {"variants": [{"name": "single-neuron"}], "registry": {"register_model": False}}
+HELD = f"cpu, held by nightly gru seed 0 (run ab12, process {os.getpid()} on "
+
+
+@pytest.fixture
+def let_go(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[threading.Event]:
+    """An event that ends the hold on all cores that another run has."""
+    monkeypatch.setenv("RNNPIPE_LOCKS", workspace.environment["RNNPIPE_LOCKS"])
+    (tmp_path / "log").mkdir()
+    held, end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with device_slot("cpu", Job("nightly gru seed 0", "ab12", threads=cpu_cores()), tmp_path):
+            held.set()
+            end.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(10)
+    yield end
+    end.set()
+    holder.join()
+
+
+def test_a_run_that_waits_says_for_whom(
+    workspace: Workspace, call: Callable[..., Done], let_go: threading.Event
+) -> None:
+    def logged() -> list[str]:
+        logs = ask(str(running_url(workspace.home)), "logs/filter", sort="TIMESTAMP_DESC", limit=50)
+        return [log["message"] for log in logs if f" waits for {HELD}" in log["message"]]
+
+    def let_go_once_it_is_logged() -> None:
+        try:
+            wait_for(logged, timeout_s=60)
+        finally:
+            let_go.set()
+
+    with ThreadPoolExecutor() as threads:
+        watcher = threads.submit(let_go_once_it_is_logged)
+        done = call("run", workspace.config("patient", **ONE_NET, seeds=[4]))
+        watcher.result()
+    assert done.code == 0, done.err
+    assert f"single-neuron s4  waits for {HELD}" in done.out
+    assert [message.partition(" waits for ")[0] for message in logged()] == ["single-neuron s4"]
+
+
+def test_a_run_that_is_not_to_wait_gives_up_and_names_the_holder(
+    workspace: Workspace, call: Callable[..., Done], let_go: threading.Event
+) -> None:
+    config = workspace.config("hasty", **ONE_NET, seeds=[5, 6], execution={"when_busy": "give-up"})
+    done = call("run", config)
+    assert done.code == 7
+    assert f"would have to wait for {HELD}" in done.err and "fix: run it again later" in done.err
+
+
+@pytest.mark.usefixtures("_prefect_knows_the_server")
+def test_a_run_that_has_had_the_device_gives_up_no_more(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows.session import Session  # Prefect reads its settings when it is imported
+
+    monkeypatch.setenv("RNNPIPE_HOME", str(workspace.home))
+    config = load_config(workspace.config("hasty", execution={"when_busy": "give-up"}))
+    session = Session(PlainProgress())
+    with pytest.raises(DeviceError, match="gru s0 would have to wait for cpu, held by b"):
+        session.waits("gru s0", "cpu, held by b", config)
+    session.had_the_device = True
+    session.waits("gru s1", "cpu, held by c", config)
+    told = [f"gru s{number}  waits for cpu, held by {holder}" for number, holder in enumerate("bc")]
+    assert capsys.readouterr().out.splitlines() == told
