@@ -33,4 +33,5 @@ def publish(session: Session, outcome: Outcome, leaderboard: Leaderboard, judgem
     if judgement is not None:
         verdict, row = judgement.verdict, judgement.candidate.row
         text = f"# {verdict.decision}\n\n`{judgement.version.uri}` ({row.name}): {verdict.reason}.\n"
+        text += f"\n{verdict.evidence}\n"
         create_markdown_artifact(key=f"verdict-{config.task}", markdown=text)

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from flows import tasks
 from flows.session import Session
-from flows.stages import Outcome, Trained, compare, evaluate_model, report_of, sequences_of
+from flows.stages import Outcome, Trained, compare, evaluate_model, sequences_of
 from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import DataError, TrackingError
 from rnnpipe.evaluation.leaderboard import Candidate
-from rnnpipe.evaluation.promotion import Decision, Standing, Verdict, decide
-from rnnpipe.evaluation.report import EvaluationReport
+from rnnpipe.evaluation.promotion import Verdict, decide, hold
+from rnnpipe.evaluation.standing import Standing
 from rnnpipe.files import digest_of
 from rnnpipe.references import StageRef
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
+from rnnpipe.tracking.looks import count_looks
 from rnnpipe.tracking.promotion import fetch_model
 from rnnpipe.tracking.recording import conditions
 from rnnpipe.tracking.registry import Version
@@ -49,10 +51,13 @@ def judge_and_promote(session: Session, outcome: Outcome, run_ids: Mapping[str, 
     )  # fmt: skip
     version = _register(session, outcome, candidate, chosen=chosen, run_id=run_ids[chosen.label])
     for _ in range(MAX_JUDGEMENTS):
-        verdict = _judge(session, config, outcome.dataset, version, report_of(session, chosen.evaluation))
+        verdict, measured = _judge(session, outcome, version, chosen)
         if verdict.champion_version == version.uri:  # what once made it champion stays written on it
             break
-        if session.submit(tasks.apply_verdict, version=version, verdict=verdict, config=config).result():
+        if session.submit(
+            tasks.apply_verdict, version=version, verdict=verdict, config=config, run_id=run_ids[chosen.label],
+            dataset=outcome.dataset.model_dump(), measured=measured,
+        ).result():  # fmt: skip
             break
     else:
         raise TrackingError(f"the champion of {config.model_name} keeps changing", "run the same command again")
@@ -98,37 +103,43 @@ def _record_of(session: Session, config: PipelineConfig, dataset: StageRef, chos
 
 
 def _judge(
-    session: Session, config: PipelineConfig, dataset: StageRef, version: Version, report: EvaluationReport
-) -> Verdict:
-    """Return the verdict on a version; the champion is measured anew on the run's test images."""
-    tracking = session.tracking(config)
-    champion = registry.champion(tracking, config.model_name)
-    standing = Standing(version=version.uri, correct=report.correct, total=report.total)
-    if champion is None:
-        return decide(standing, None, config.registry)
-    if champion.number == version.number:
-        return _held(standing, "it is the champion already: the same training as before", champion)
-    from rnnpipe.evaluation.deploy import load_model  # brings torch
+    session: Session, outcome: Outcome, version: Version, chosen: Trained
+) -> tuple[Verdict, list[dict[str, Any]]]:
+    """Return the verdict on a version, and the evaluations it compares: the version's, and the champion's.
 
-    folder = fetch_model(tracking, champion, session.workspace)
-    spec, _ = load_model(folder)
-    theirs = config.model_copy(update={"sequence": spec.sequence})
+    The champion is measured anew on the run's test images.
+    """
+    config, rule, dataset = outcome.config, outcome.config.registry, outcome.dataset
+    tracking = session.tracking(config)
+    assert chosen.evaluation is not None
+    candidate = Standing.read(version.uri, session.store.resolve(chosen.evaluation).path)
+    champion = registry.champion(tracking, config.model_name)
+    if champion is None:
+        return decide(candidate, None, rule), []
+    if champion.number == version.number:
+        reason = "it is the champion already: the same training as before"
+        return hold(candidate, champion.uri, reason, rule), []
     try:
-        sequences = sequences_of(session, theirs, dataset)
-        digest = champion.tags[MODEL_DIGEST_TAG]
-        reference = evaluate_model(session, config, sequences, f"champion {champion.uri}", (digest, str(folder)))
+        reference = _measure(session, config, dataset, champion)
     except DataError as error:
         reason = f"the champion {champion.uri} can't be measured on these images: {error.message}"
-        return _held(standing, reason, champion)
-    found = report_of(session, reference)
-    return decide(
-        standing, Standing(version=champion.uri, correct=found.correct, total=found.total), config.registry
-    )
+        return hold(candidate, champion.uri, reason, rule), []
+    found = Standing.read(champion.uri, session.store.resolve(reference).path)
+    if found.classes != candidate.classes:
+        reason = f"the champion {champion.uri} was trained on other classes, so their answers can't be compared"
+        return hold(candidate, champion.uri, reason, rule), []
+    looks = count_looks(tracking, champion, dataset.digest)
+    measured = [each.model_dump() for each in (chosen.evaluation, reference)]
+    return decide(candidate, found, rule, test_looks=looks), measured
 
 
-def _held(standing: Standing, reason: str, champion: Version) -> Verdict:
-    return Verdict(
-        decision=Decision.HOLD, reason=reason, total=standing.total, candidate_version=standing.version,
-        candidate_correct=standing.correct, candidate_accuracy=standing.accuracy,
-        champion_version=champion.uri,
-    )  # fmt: skip
+def _measure(session: Session, config: PipelineConfig, dataset: StageRef, champion: Version) -> StageRef:
+    """Return the evaluation of a champion on a dataset's test images, as the sequences that it was trained on."""
+    from rnnpipe.evaluation.deploy import load_model  # brings torch
+
+    folder = fetch_model(session.tracking(config), champion, session.workspace)
+    spec, _ = load_model(folder)
+    theirs = config.model_copy(update={"sequence": spec.sequence})
+    sequences = sequences_of(session, theirs, dataset)
+    digest = champion.tags[MODEL_DIGEST_TAG]
+    return evaluate_model(session, config, sequences, f"champion {champion.uri}", (digest, str(folder)))

@@ -13,11 +13,12 @@ from prefect.tasks import exponential_backoff
 from flows.cached import SERIALIZER, cache_key
 from flows.session import session
 from rnnpipe.config import PipelineConfig
-from rnnpipe.data.stages import build_dataset, build_sequences
+from rnnpipe.data.stages import TEST_IMAGES_FILE, build_dataset, build_sequences
 from rnnpipe.errors import DownloadError
 from rnnpipe.evaluation import job as evaluation_job
 from rnnpipe.evaluation.promotion import Verdict
-from rnnpipe.files import read_json
+from rnnpipe.evaluation.standing import Standing
+from rnnpipe.files import read_json, scratch_folder
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.tracking import promotion
 from rnnpipe.tracking.record import Record
@@ -149,9 +150,24 @@ def register_model(
 
 
 @task(name="promote", task_run_name="judge version {version.number}", persist_result=False)
-def apply_verdict(version: Version, verdict: Verdict, config: PipelineConfig) -> bool:
-    """Write the verdict on the version and, if it says so, make it the champion; False if it has to be redone."""
-    return promotion.apply_verdict(session().tracking(config), version, verdict)
+def apply_verdict(
+    version: Version, verdict: Verdict, config: PipelineConfig, *, run_id: str, dataset: Json, measured: list[Json]
+) -> bool:
+    """Write the verdict on the version and, if it says so, make it the champion; False if it has to be redone.
+
+    `measured` are the evaluations of version and champion, if they were compared: what changed is drawn.
+    """
+    store, pictures = session().store, list[Path]()
+    with scratch_folder() as folder:
+        if measured:
+            from rnnpipe.evaluation.changes import draw_changes  # brings matplotlib
+
+            standings = [Standing.read("", store.resolve(StageRef(**each)).path) for each in measured]
+            images = store.resolve(StageRef(**dataset)).path / TEST_IMAGES_FILE
+            pictures = draw_changes(folder, images, *standings)
+        return promotion.apply_verdict(
+            session().tracking(config), version, verdict, run_id=run_id, pictures=pictures
+        )
 
 
 def config_params(config: PipelineConfig, job: Json) -> Json:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def print_outcome(summary: "RunSummary") -> None:
         verdict = summary.verdict
         style = VERDICT_STYLES[verdict.decision]
         decision = "UNCHANGED" if verdict.champion_version == summary.model_uri else verdict.decision
-        console.print(f"\n[{style}]{decision}[/] {summary.model_uri}: {verdict.reason}")
+        console.print(f"\n[{style}]{decision}[/] {summary.model_uri}: {escape(verdict.reason)}")
+        if verdict.evidence:
+            console.print(verdict.evidence, style="dim", markup=False)
         console.print(f"chosen for the {summary.chosen_by}", style="dim")
         console.print(f"champion: {summary.champion or 'none yet'}")
     if summary.tracking_problem:

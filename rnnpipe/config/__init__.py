@@ -2,11 +2,11 @@
 
 from rnnpipe.config.loading import load_config, validate_file
 from rnnpipe.config.pipeline import PipelineConfig
+from rnnpipe.config.registry import RegistryConfig
 from rnnpipe.config.sections import (
     DataConfig,
     EvaluationConfig,
     ExecutionConfig,
-    RegistryConfig,
     SequenceConfig,
     TrackingConfig,
     TrainingConfig,

@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from rnnpipe.config.fields import Clash, PlainName, Section, Seed
+from rnnpipe.config.registry import RegistryConfig
 from rnnpipe.config.sections import (
     DataConfig,
     EvaluationConfig,
     ExecutionConfig,
-    RegistryConfig,
     SequenceConfig,
     TrackingConfig,
     TrainingConfig,

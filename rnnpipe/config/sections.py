@@ -224,18 +224,3 @@ class TrackingConfig(Section):
     experiment: PlainName | None = Field(
         None, description="MLflow experiment; null: DATASET-TRANSFORM, as the registered model."
     )
-
-
-class RegistryConfig(Section):
-    """When the best model becomes a version, and a version the champion."""
-
-    register_model: bool = Field(True, description="Register the best model of the run.")
-    model_name: PlainName | None = Field(
-        None, description="Registered model; null: DATASET-TRANSFORM, such as mnist-rows."
-    )
-    minimum_gain: float = Field(
-        0.0, ge=0, le=1, description="Gain in test accuracy a challenger needs beyond a tie (0 to 1)."
-    )
-    minimum_accuracy: float = Field(
-        0.0, ge=0, le=1, description="Test accuracy below which a model is rejected (0 to 1)."
-    )

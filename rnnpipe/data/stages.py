@@ -23,6 +23,7 @@ from rnnpipe.store import LOG_FOLDER, Entry
 
 DATASET_STAGE = "datasets"
 SEQUENCES_STAGE = "sequences"
+TEST_IMAGES_FILE = "test_images.npy"
 # Pictures change with matplotlib's version: they are no part of the content's digest.
 SAMPLES = f"{LOG_FOLDER}/samples.png"
 # The fields of SequenceConfig that only one transform reads.
@@ -70,7 +71,7 @@ def build_dataset(config: DataConfig, downloads: Path, folder: Path) -> dict[str
     image_size = (images_NHW.shape[1], images_NHW.shape[2])
     write_pixels(folder / "train_images.npy", images_NHW, train, item_shape=image_size)
     write_array(folder / "train_labels.npy", labels_N[train])
-    write_pixels(folder / "test_images.npy", test_images_NHW, test, item_shape=image_size)
+    write_pixels(folder / TEST_IMAGES_FILE, test_images_NHW, test, item_shape=image_size)
     write_array(folder / "test_labels.npy", test_labels_N[test])
     (folder / LOG_FOLDER).mkdir(exist_ok=True)
     save_samples(folder / SAMPLES, images_NHW, labels_N, raw.classes)

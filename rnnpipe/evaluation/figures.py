@@ -13,9 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
 
 from rnnpipe.evaluation.leaderboard import LeaderboardRow
 from rnnpipe.evaluation.report import EvaluationReport
+from rnnpipe.evaluation.standing import Standing
 from rnnpipe.evaluation.statistics import wilson_interval
 from rnnpipe.files import atomic_path
 
@@ -26,6 +28,7 @@ DOTS_PER_INCH = 120
 SHADE_TICKS = (0, 0.01, 0.05, 0.2, 0.5, 1)
 MAX_NUMBERED_CLASSES = 20
 MAX_LABEL_CHARACTERS = 18
+GRID_COLUMNS, GRID_ROWS = 10, 5
 
 History = Sequence[Mapping[str, Any]]
 
@@ -121,6 +124,32 @@ def leaderboard_bars(rows: Sequence[LeaderboardRow]) -> Figure:
     intervals = [(row.accuracy_low, row.accuracy_high) for row in rows]
     _draw_intervals(axes, names, [row.accuracy for row in rows], intervals)
     _name_axes(axes, f"Accuracy on {rows[0].total:,} test images, with 95 % intervals", "test accuracy", "")
+    return figure
+
+
+def changed_images(
+    images_NHW: NDArray[np.uint8], chosen: NDArray[np.intp], candidate: Standing, champion: Standing, title: str
+) -> Figure:
+    """Draw the chosen test images, the first 50: below each its true class, and what champion → candidate say."""
+    shown = chosen[: GRID_COLUMNS * GRID_ROWS]
+    rows = max(1, -(-len(shown) // GRID_COLUMNS))
+    figure, (axes,) = _new_figure(GRID_COLUMNS, 0.7 + 1.35 * rows)
+    names = [_shorten(name, 8) for name in candidate.classes]
+    height, width = (0.95 * side / max(images_NHW.shape[1:]) for side in images_NHW.shape[1:])
+    for number, place in enumerate(shown):
+        row, left = divmod(number, GRID_COLUMNS)
+        top = 1.35 * row
+        edges = (left, left + width, top + height, top)
+        axes.imshow(images_NHW[place], cmap="gray", vmin=0, vmax=255, extent=edges)
+        old, new = names[champion.predicted_N[place]], names[candidate.predicted_N[place]]
+        text = f"{names[candidate.labels_N[place]]}\n{old} → {new}"
+        axes.text(left + 0.475, top + 0.98, text, ha="center", va="top", fontsize=8, parse_math=False)
+    axes.set_xlim(0, GRID_COLUMNS)
+    axes.set_ylim(1.35 * rows, 0)
+    axes.set_axis_off()
+    more = f" (the first {len(shown)})" if len(shown) < len(chosen) else ""
+    title = f"{len(chosen):,} images {title}{more}: true class, champion → candidate"
+    axes.set_title(title, loc="left", fontsize=11, parse_math=False)
     return figure
 
 

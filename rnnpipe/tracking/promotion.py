@@ -1,23 +1,26 @@
 """From the best model of a run to a version with a verdict, and to a champion."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rnnpipe.evaluation.promotion import Decision, Verdict
 from rnnpipe.evaluation.spec import MODEL_FILES
-from rnnpipe.files import scratch_folder
+from rnnpipe.files import scratch_folder, write_json
 from rnnpipe.store import Entry
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.client import Tracking, download, mlflow, mlflow_errors, retried
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG, RECORD_DIGEST_TAG, model_digest, registered_digest
 from rnnpipe.tracking.record import Record, write_record
 from rnnpipe.tracking.registry import MODEL_URI_TAG, Candidate, Version
+from rnnpipe.tracking.runs import log_artifact_files
+from rnnpipe.tracking.views import artifact_path
 
 DECISION_TAG = "rnnpipe.decision"
 REASON_TAG = "rnnpipe.reason"
 DETAILS_TAG = "rnnpipe.decision_details"
 VERDICT_HEADING = "**Verdict:**"
+VERDICT_FILE = "verdict.json"
 
 
 @retried
@@ -55,12 +58,15 @@ def register_trained(
 
 
 @retried
-def apply_verdict(tracking: Tracking, version: Version, verdict: Verdict) -> bool:
+def apply_verdict(
+    tracking: Tracking, version: Version, verdict: Verdict, *, run_id: str, pictures: Sequence[Path] = ()
+) -> bool:
     """Write a verdict on its version, and move the aliases as it says: who is held is the challenger.
 
+    `run_id` is the run of the version's training: it gets verdict.json and the pictures.
     False if the champion isn't the one any more that the version was compared with: then it is to be judged again.
     """
-    record_verdict(tracking, version, verdict)
+    record_verdict(tracking, version, verdict, run_id=run_id, pictures=pictures)
     if verdict.decision is Decision.PROMOTE:
         _, _, number = (verdict.champion_version or "").rpartition("/")
         return registry.promote(tracking, version, int(number) if number else None)
@@ -69,8 +75,14 @@ def apply_verdict(tracking: Tracking, version: Version, verdict: Verdict) -> boo
     return True
 
 
-def record_verdict(tracking: Tracking, version: Version, verdict: Verdict) -> None:
-    """Write onto a version what was decided about it, why, and on which figures."""
+def record_verdict(
+    tracking: Tracking, version: Version, verdict: Verdict, *, run_id: str, pictures: Sequence[Path] = ()
+) -> None:
+    """Write onto a version and its run what was decided, why, and on which figures; again, it changes nothing."""
+    with scratch_folder() as folder:
+        write_json(folder / VERDICT_FILE, verdict.model_dump(mode="json"))
+        files = [folder / VERDICT_FILE, *pictures]
+        log_artifact_files(tracking, run_id, files, _folder(version))
     details = verdict.model_dump(mode="json", exclude={"decision", "reason"})
     tags = {
         DECISION_TAG: verdict.decision,
@@ -81,10 +93,19 @@ def record_verdict(tracking: Tracking, version: Version, verdict: Verdict) -> No
     with mlflow_errors(f"record the verdict on {version.uri}"):
         for key, value in tags.items():
             client.set_model_version_tag(version.name, number, key, value)
+        paths = [
+            artifact_path(tracking.experiment_id, run_id, f"{_folder(version)}/{file.name}") for file in files
+        ]
+        links = ", ".join(f"[{file.name}]({path})" for file, path in zip(files, paths, strict=True))
+        told = (f"{VERDICT_HEADING} {verdict.decision}: {verdict.reason}", verdict.evidence, links)
         text = client.get_model_version(version.name, number).description or ""
-        text = text.partition(VERDICT_HEADING)[0].rstrip()
-        text = f"{text}\n\n{VERDICT_HEADING} {verdict.decision}: {verdict.reason}".strip()
+        text = "\n\n".join(filter(None, (text.partition(VERDICT_HEADING)[0].rstrip(), *told)))
         client.update_model_version(version.name, number, text)
+
+
+def _folder(version: Version) -> str:
+    """Return where a run keeps the verdict on its version: it may have one in several registered models."""
+    return f"verdict/{version.name}"
 
 
 @retried

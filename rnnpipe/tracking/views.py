@@ -51,6 +51,11 @@ def run_url(base_url: str, experiment_id: str, run_id: str) -> str:
     return f"{_root(base_url)}/experiments/{experiment_id}/runs/{run_id}?{WORKFLOW}"
 
 
+def artifact_path(experiment_id: str, run_id: str, path: str) -> str:
+    """Return the way from any of MLflow's pages to an artifact of a run."""
+    return f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{quote(path)}"
+
+
 def model_version_url(base_url: str, model_name: str, number: int) -> str:
     """Return the address of a model version's page."""
     return f"{_root(base_url)}/models/{quote(model_name, safe='')}/versions/{number}?{WORKFLOW}"

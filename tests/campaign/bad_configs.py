@@ -35,7 +35,9 @@ GOOD: dict[str, Any] = {
     "execution": {"device": "cuda:1", "threads": 2, "precision": "fp32", "timeout_s": 60},
     "evaluation": {"batch_size": 10, "latency_repeats": 20},
     "tracking": {"uri": "sqlite:///runs.db", "experiment": "mine"},
-    "registry": {"register_model": False, "model_name": "mine", "minimum_gain": 0.1, "minimum_accuracy": 0.5},
+    "registry": {"register_model": False, "model_name": "mine", "significance": 0.1, "margin": 0.02,
+                 "minimum_accuracy": 0.5, "minimum_class_recall": 0.4, "maximum_latency_ms": 9.5,
+                 "maximum_size_bytes": 10_000_000},
 }  # fmt: skip
 
 Location = tuple[str | int, ...]

@@ -1,10 +1,13 @@
 import struct
 
+import numpy as np
 import pytest
 
 from rnnpipe.catalogue import VARIANTS
 from rnnpipe.evaluation import figures
+from rnnpipe.evaluation.changes import draw_changes
 from rnnpipe.evaluation.leaderboard import LeaderboardRow, TrainingSummary
+from rnnpipe.evaluation.standing import Standing
 
 HISTORY = [
     {
@@ -63,6 +66,55 @@ def test_learning_curves_without_validation_images_show_the_training_loss(tmp_pa
     save_twice(lambda: figures.learning_curves({"gru": history}), tmp_path)
     (axes,) = figures.learning_curves({"gru": history}).axes
     assert list(axes.lines[0].get_ydata()) == [2.0, 1.0]
+
+
+@pytest.mark.parametrize("size", [(8, 8), (6, 12)])
+@pytest.mark.parametrize("names", [("0", "1"), ("costs $5_", "字" * 30)], ids=["digits", "odd names"])
+def test_what_changed_is_drawn_with_its_labels(size, names, tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    images_NHW = random.integers(0, 256, (80, *size), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", images_NHW)
+    labels_N = np.arange(80) % 2
+    champion_N, candidate_N = labels_N.copy(), labels_N.copy()
+    champion_N[:60] ^= 1  # all of these are fixed
+    candidate_N[70:73] ^= 1  # and these broken
+    candidate, champion = (
+        Standing("1", predicted_N, labels_N, names, 1.0, 1) for predicted_N in (candidate_N, champion_N)
+    )
+
+    contents, drawn = [], {}
+
+    def spy(images_NHW, chosen, candidate, champion, title):
+        drawn[title] = chosen.tolist()
+        return figures.changed_images(images_NHW, chosen, candidate, champion, title)
+
+    monkeypatch.setattr("rnnpipe.evaluation.changes.changed_images", spy)
+    for _ in range(2):
+        paths = draw_changes(tmp_path, tmp_path / "images.npy", candidate, champion)
+        assert [path.name for path in paths] == ["fixed.png", "broken.png"]
+        contents.append([path.read_bytes() for path in paths])
+    assert contents[0] == contents[1]
+    assert drawn == {"fixed": list(range(60)), "broken": [70, 71, 72]}
+
+    (axes,) = figures.changed_images(images_NHW, np.arange(70, 73), candidate, champion, "broken").axes
+    assert axes.get_title(loc="left") == "3 images broken: true class, champion → candidate"
+    first, second = (figures._shorten(name, 8) for name in names)
+    assert [text.get_text() for text in axes.texts] == [
+        f"{first}\n{first} → {second}", f"{second}\n{second} → {first}", f"{first}\n{first} → {second}",
+    ]  # fmt: skip
+    for place, image in zip(range(70, 73), axes.images, strict=True):
+        assert np.array_equal(image.get_array(), images_NHW[place])
+    (axes,) = figures.changed_images(images_NHW, np.arange(60), candidate, champion, "fixed").axes
+    assert axes.get_title(loc="left").startswith("60 images fixed (the first 50)") and len(axes.images) == 50
+
+
+def test_where_nothing_changed_the_picture_says_so(tmp_path):
+    labels_N = np.zeros(3, int)
+    same = Standing("1", labels_N, labels_N, ("0",), 1.0, 1)
+    nothing = np.array([], int)
+    save_twice(
+        lambda: figures.changed_images(np.zeros((3, 8, 8), np.uint8), nothing, same, same, "fixed"), tmp_path
+    )
 
 
 def test_the_leaderboard_shows_every_row_with_its_interval(make_report, tmp_path):

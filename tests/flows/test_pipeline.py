@@ -1,5 +1,6 @@
 """The main job from end to end: what it tells, and what MLflow and Prefect hold afterwards."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -124,19 +125,29 @@ def test_versions_are_held_promoted_and_rejected(workspace: Workspace, tracking:
         assert done.code == 0, done.out + done.err
         return done, {name: str(number) for name, number in aliases_of(tracking).items()}
 
+    looks = f"measured on these test images since models:/{MODEL}/{{}} was made: {{}} ("
     better = "training.learning_rate=0.03"
-    held, aliases = run(better, "registry.minimum_gain=1.0")
+    held, aliases = run(better, "registry.significance=1.0e-300")  # no evidence is as strong as that
     assert "runs: training.learning_rate 0.01 → 0.03" in held.out
-    assert f"HOLD models:/{MODEL}/2" in held.out and "on the same 360 test images" in held.out
+    assert f"HOLD models:/{MODEL}/2" in held.out and "disagreements no lead is enough" in held.out
+    assert looks.format(1, len(TINY_LABELS)) in held.out
     assert aliases == {"champion": "1", "challenger": "2"}
 
     promoted, aliases = run(better)
     assert f"PROMOTE models:/{MODEL}/2" in promoted.out and "runs: " not in promoted.out
+    assert looks.format(1, len(TINY_LABELS)) in promoted.out, "the same models again"
     assert aliases == {"champion": "2", "previous": "1"}
-    assert champion(tracking).tags["rnnpipe.parent_champion"] == f"models:/{MODEL}/1"
+    version = champion(tracking)
+    assert version.tags["rnnpipe.parent_champion"] == f"models:/{MODEL}/1"
+    assert files_of(tracking, version.run_id, f"verdict/{MODEL}") == {"verdict.json", "fixed.png", "broken.png"}
+    details = json.loads(version.tags["rnnpipe.decision_details"])
+    assert details["p_value"] <= 0.05 and details["fixed"] > details["broken"] and details["interval"][0] > 0
+    assert f"({details['fixed']} fixed, {details['broken']} broken)" in version.description
+    assert "fixed.png](#/" in version.description
 
     rejected, aliases = run()
-    assert f"REJECT models:/{MODEL}/1" in rejected.out and "worse than the champion" in rejected.out
+    assert f"REJECT models:/{MODEL}/1" in rejected.out and "so it is worse than the champion" in rejected.out
+    assert looks.format(2, 0) in rejected.out
     assert aliases == {"champion": "2", "previous": "1"}
 
 

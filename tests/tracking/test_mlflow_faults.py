@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import tenacity
 from fault_proxy import FaultProxy, Kind
-from tracking_helpers import DATASET, Finished
+from tracking_helpers import DATASET, Finished, verdict_on
 
 from rnnpipe.errors import TrackingError
-from rnnpipe.evaluation.promotion import Decision, Verdict
-from rnnpipe.tracking import export, recording
+from rnnpipe.evaluation import figures
+from rnnpipe.evaluation.promotion import Decision
+from rnnpipe.tracking import export
 from rnnpipe.tracking.client import Tracking, open_tracking
 from rnnpipe.tracking.promotion import apply_verdict, register_trained
 from rnnpipe.tracking.record import Record
@@ -53,16 +54,13 @@ def record(tracking: Tracking, finished: Finished) -> str:
 
 def deliver(tracking: Tracking, finished: Finished) -> Version:
     """Record a training, register its model and make it champion."""
+    run_id = record(tracking, finished)
     version = register_trained(
         tracking, finished.training, evaluation=finished.evaluation,
         record=Record.model_construct(config={}, files={}), model_name=finished.training.ref.key,
-        run_id=record(tracking, finished), tags={}, description="A net.",
+        run_id=run_id, tags={}, description="A net.",
     )  # fmt: skip
-    verdict = Verdict(
-        decision=Decision.PROMOTE, reason="first", total=10, candidate_version=version.uri,
-        candidate_correct=9, candidate_accuracy=0.9,
-    )  # fmt: skip
-    assert apply_verdict(tracking, version, verdict)
+    assert apply_verdict(tracking, version, verdict_on(version, Decision.PROMOTE), run_id=run_id)
     return version
 
 
@@ -156,7 +154,7 @@ def test_a_live_run_through_a_server_that_fails_is_made_up_for(proxy: FaultProxy
 def test_every_single_request_may_fail(
     proxy: FaultProxy, tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recording, "save_figure", lambda _, path: path.write_bytes(b"drawn elsewhere"))
+    monkeypatch.setattr(figures, "save_figure", lambda _, path: path.write_bytes(b"drawn elsewhere"))
     tracking = connect(proxy, tmp_path)
     number, failed = 0, True
     while failed:

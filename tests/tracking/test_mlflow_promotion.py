@@ -1,17 +1,19 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tracking_helpers import START_MS, MakeModel
+from tracking_helpers import START_MS, MakeModel, verdict_on
 from tracking_workers import race_for_champion, worker_context
 
 from rnnpipe.errors import TrackingError
 from rnnpipe.evaluation.promotion import Decision, Verdict
+from rnnpipe.files import scratch_folder
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.client import Tracking
 from rnnpipe.tracking.export import log_deployed_model
-from rnnpipe.tracking.promotion import apply_verdict, record_verdict
+from rnnpipe.tracking.promotion import apply_verdict
 from rnnpipe.tracking.registry import Candidate, Version
 from rnnpipe.tracking.runs import RunSpec, start_run
 
@@ -32,42 +34,89 @@ def register(tracking: Tracking, stored: tuple[str, str], name: str, fingerprint
     return registry.register(tracking, name, Candidate(uri, run_id, fingerprint, {}, "A net."))
 
 
-def verdict(decision: Decision, version: Version, champion: Version | None) -> Verdict:
-    return Verdict(
-        decision=decision, reason=f"so it is {decision.lower()}", total=10, candidate_version=version.uri,
-        candidate_correct=9, candidate_accuracy=0.9, champion_version=champion.uri if champion else None,
-    )  # fmt: skip
-
-
 def aliases(tracking: Tracking, name: str) -> dict[str, int]:
     return {alias: int(its) for alias, its in tracking.client.get_registered_model(name).aliases.items()}
 
 
-def test_the_verdict_stays_on_the_version(tracking: Tracking, stored: tuple[str, str]) -> None:
-    version = register(tracking, stored, "judged", "f1")
-    record_verdict(tracking, version, verdict(Decision.HOLD, version, None))
-    record_verdict(tracking, version, verdict(Decision.PROMOTE, version, None))
+def apply(tracking: Tracking, version: Version, decision: Decision, champion: Version | None) -> bool:
+    return apply_verdict(tracking, version, verdict_on(version, decision, champion), run_id=version.run_id)
+
+
+def held(tracking: Tracking, version: Version) -> dict[str, Any]:
+    """Return what MLflow holds of the verdict on a version."""
     judged = registry.resolve_model_uri(tracking, version.uri)
-    assert judged.description == "A net.\n\n**Verdict:** PROMOTE: so it is promote"
-    assert judged.tags["rnnpipe.decision"] == "PROMOTE"
-    assert judged.tags["rnnpipe.reason"] == "so it is promote"
-    assert json.loads(judged.tags["rnnpipe.decision_details"])["candidate_correct"] == 9
+    files = tracking.client.list_artifacts(version.run_id, f"verdict/{version.name}")
+    with scratch_folder() as folder:
+        contents = {
+            file.path: Path(
+                tracking.client.download_artifacts(version.run_id, file.path, str(folder))
+            ).read_bytes()
+            for file in files
+        }
+    return {"tags": judged.tags, "description": judged.description, "files": contents}
+
+
+def test_the_verdict_stays_on_the_version_and_its_run(tracking: Tracking, stored: tuple[str, str]) -> None:
+    version = register(tracking, stored, "judged", "f1")
+    apply(tracking, version, Decision.HOLD, None)
+    assert "HOLD: so it is hold" in held(tracking, version)["description"]
+    apply(tracking, version, Decision.PROMOTE, None)
+    found = held(tracking, version)
+    path = f"#/experiments/{tracking.experiment_id}/runs/{version.run_id}/artifacts/verdict/judged/verdict.json"
+    assert found["description"] == f"A net.\n\n**Verdict:** PROMOTE: so it is promote\n\n[verdict.json]({path})"
+    assert found["tags"]["rnnpipe.decision"] == "PROMOTE"
+    assert found["tags"]["rnnpipe.reason"] == "so it is promote"
+    details = json.loads(found["tags"]["rnnpipe.decision_details"])
+    assert details["candidate_correct"] == 9 and details["rule"]["significance"] == 0.05
+    ((name, content),) = found["files"].items()
+    assert name == "verdict/judged/verdict.json"
+    stored_verdict = Verdict.model_validate_json(content)
+    assert stored_verdict == verdict_on(version, Decision.PROMOTE)
+    assert stored_verdict.model_dump(mode="json", exclude={"decision", "reason"}) == details
+
+
+def test_a_verdict_delivered_again_stands_there_once(
+    tracking: Tracking, stored: tuple[str, str], tmp_path: Path
+) -> None:
+    champion, version = (register(tracking, stored, "repeated", f"f{number}") for number in range(2))
+    apply(tracking, champion, Decision.PROMOTE, None)
+    pictures = [tmp_path / "fixed.png", tmp_path / "broken.png"]
+    for picture in pictures:
+        picture.write_bytes(picture.name.encode())
+    verdict = verdict_on(version, Decision.HOLD, champion)
+
+    def deliver() -> dict[str, Any]:
+        assert apply_verdict(tracking, version, verdict, run_id=version.run_id, pictures=pictures)
+        return held(tracking, version)
+
+    once = deliver()
+    assert set(once["files"]) == {
+        f"verdict/repeated/{name}" for name in ("verdict.json", "fixed.png", "broken.png")
+    }
+    assert once["description"].count("**Verdict:**") == 1 and verdict.evidence in once["description"]
+    assert all(f"artifacts/verdict/repeated/{picture.name})" in once["description"] for picture in pictures)
+    details = json.loads(once["tags"]["rnnpipe.decision_details"])
+    assert {"p_value", "interval", "fixed", "broken", "test_looks"} <= {
+        name for name, value in details.items() if value is not None
+    }
+    assert deliver() == once
+    assert aliases(tracking, "repeated") == {"champion": 1, "challenger": 2}
 
 
 def test_a_verdict_moves_the_aliases_only_if_the_champion_is_the_one_it_judged(
     tracking: Tracking, stored: tuple[str, str]
 ) -> None:
     first, second, third = (register(tracking, stored, "compared", f"f{number}") for number in range(3))
-    assert apply_verdict(tracking, first, verdict(Decision.PROMOTE, first, None))
-    assert apply_verdict(tracking, third, verdict(Decision.HOLD, third, first))
+    assert apply(tracking, first, Decision.PROMOTE, None)
+    assert apply(tracking, third, Decision.HOLD, first)
     assert aliases(tracking, "compared") == {"champion": 1, "challenger": 3}
-    assert apply_verdict(tracking, second, verdict(Decision.PROMOTE, second, first))
+    assert apply(tracking, second, Decision.PROMOTE, first)
     assert aliases(tracking, "compared") == {"champion": 2, "previous": 1, "challenger": 3}
     for outdated in (first, None):
-        assert not apply_verdict(tracking, third, verdict(Decision.PROMOTE, third, outdated))
+        assert not apply(tracking, third, Decision.PROMOTE, outdated)
     assert aliases(tracking, "compared") == {"champion": 2, "previous": 1, "challenger": 3}
     for _ in range(2):
-        assert apply_verdict(tracking, third, verdict(Decision.PROMOTE, third, second))
+        assert apply(tracking, third, Decision.PROMOTE, second)
         assert aliases(tracking, "compared") == {"champion": 3, "previous": 2}
 
 

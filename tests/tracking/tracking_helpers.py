@@ -13,14 +13,16 @@ import httpx
 import numpy as np
 from safetensors.numpy import save_file
 
-from rnnpipe.config import SequenceConfig, VariantConfig
+from rnnpipe.config import RegistryConfig, SequenceConfig, VariantConfig
 from rnnpipe.evaluation.deploy import build_network, save_model
+from rnnpipe.evaluation.promotion import Decision, Verdict
 from rnnpipe.evaluation.report import PREDICTIONS_FILE, REPORT_FILE, Conditions, EvaluationReport, Scores, Speed
 from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.files import write_json
 from rnnpipe.references import StageRef
 from rnnpipe.store import MANIFEST, Entry
 from rnnpipe.tracking.recording import run_spec
+from rnnpipe.tracking.registry import Version
 from rnnpipe.tracking.runs import RunSpec
 from rnnpipe.training.journal import Event, Journal, event_line, read_journal
 
@@ -117,6 +119,16 @@ def report(latency_ms: float) -> EvaluationReport:
     )  # fmt: skip
     scores = Scores.of("test", probabilities_NK, labels_N, CLASSES)
     return EvaluationReport(**dict(scores), **dict(speed), **dict(conditions), parameters=12, weights_bytes=56)
+
+
+def verdict_on(version: Version, decision: Decision, champion: Version | None = None) -> Verdict:
+    """Return a verdict that is what a test says, whatever the figures."""
+    compared = {"fixed": 3, "broken": 1, "p_value": 0.625, "difference": 0.2, "interval": (-0.15, 0.49)}
+    return Verdict(
+        decision=decision, reason=f"so it is {decision.lower()}", rule=RegistryConfig(), total=10,
+        candidate_version=version.uri, candidate_correct=9, candidate_accuracy=0.9,
+        **(compared if champion else {}), champion_version=champion.uri if champion else None, test_looks=7,
+    )  # fmt: skip
 
 
 @contextmanager
