@@ -20,7 +20,7 @@ from flows.reaching import problem_of
 from flows.server import prefect_server, service_folder
 from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import RnnpipeError, ServiceError
-from rnnpipe.files import sweep_temporaries
+from rnnpipe.files import SCRATCH, sweep_temporaries
 from rnnpipe.store import workspace_root
 
 DRAIN_TIMEOUT_S = 60.0
@@ -56,7 +56,7 @@ def open_workspace() -> Path:
     workspace = workspace_root()
     workspace.mkdir(parents=True, exist_ok=True)
     sweep_temporaries(workspace)
-    sweep_temporaries(Path(tempfile.gettempdir()), ".rnnpipe.*")
+    sweep_temporaries(Path(tempfile.gettempdir()), SCRATCH)
     return workspace
 
 

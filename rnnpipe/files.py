@@ -5,12 +5,13 @@ import json
 import os
 import platform
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -19,6 +20,7 @@ from rnnpipe import faults
 CHUNK_BYTES = 1 << 20
 MAX_JSON_BYTES = 16 << 20
 MAX_JSON_BRACKETS = 200_000  # millions of empty lists take seconds and a GiB
+SCRATCH = ".rnnpipe.*"  # scratch folders in the system's place for such
 SUFFIX = ".tmp"  # of temporary files and folders: .NAME.HOST-PROCESS.RANDOM.tmp
 FORGOTTEN_S = 86_400.0  # after a day a temporary file of another host counts as left behind
 CLOCK_TOLERANCE_S = 10.0  # correcting the clock moves the start times of processes
@@ -82,6 +84,30 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
     """Yield a temporary folder, in `parent` or the system's place for such, that is gone after the block."""
     with tempfile.TemporaryDirectory(prefix=_prefix("rnnpipe"), suffix=SUFFIX, dir=parent) as name:
         yield Path(name)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder whole or not at all: half of one would look like one to go on with."""
+    with scratch_folder(folder.parent) as scratch, faults.around("remove", folder.name):
+        folder.rename(scratch / folder.name)
+
+
+class Usage(NamedTuple):
+    """The bytes of a folder's files, and when something in it was last written, in seconds since 1970."""
+
+    size_bytes: int
+    written_s: float
+
+
+def usage_of(path: Path) -> Usage:
+    """Return what a folder, or a file, takes up; what vanishes meanwhile doesn't count."""
+    paths = [path, *(Path(top, name) for top, folders, files in os.walk(path) for name in (*folders, *files))]
+    found = []
+    for each in paths:
+        with suppress(FileNotFoundError):
+            found.append(each.lstat())
+    size_bytes = sum(each.st_size for each in found if not stat.S_ISDIR(each.st_mode))
+    return Usage(size_bytes, max((each.st_mtime for each in found), default=0.0))
 
 
 def left_temporaries(folder: Path, pattern: str = "**/.*") -> list[Path]:

@@ -10,13 +10,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from rnnpipe import faults
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import DATASET_STAGE, build_dataset, build_sequences, dataset_recipe, sequences_recipe
 from rnnpipe.errors import DataError, DeviceError, RnnpipeError, TrackingError
 from rnnpipe.evaluation import job as evaluation_job
 from rnnpipe.evaluation.job import evaluation_recipe
-from rnnpipe.files import digest_of, read_json, scratch_folder, sweep_temporaries, write_json
+from rnnpipe.files import digest_of, read_json, remove_folder, sweep_temporaries, write_json
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.provenance import code_revision
 from rnnpipe.references import StageRef
@@ -25,15 +24,13 @@ from rnnpipe.sameness import Outcome, compare
 from rnnpipe.store import MANIFEST, Entry, Store
 from rnnpipe.tracking.client import Tracking
 from rnnpipe.tracking.digests import RECORD_DIGEST_TAG
-from rnnpipe.tracking.record import Record, fetch_record, write_reproduced
+from rnnpipe.tracking.record import OUTCOME_FILE, REPRODUCTIONS, Record, fetch_record, write_reproduced
 from rnnpipe.tracking.registry import Version
 from rnnpipe.training.environment import Environment
 from rnnpipe.training.job import training_recipe
 from rnnpipe.training.journal import Event
 from rnnpipe.training.supervise import train_supervised
 
-FOLDER = "reproductions"
-OUTCOME_FILE = "outcome.json"
 RUN = "reproduce"
 SAME_NEEDED = ("torch", "numpy", "safetensors", "platform", "cpu_capability")  # of an environment
 
@@ -58,7 +55,7 @@ def reproduce(tracking: Tracking, version: Version, means: Means, *, anyway: boo
     Raises TrackingError where the version carries no whole record, DeviceError where this machine can't match it
     (unless `anyway`), DataError where the images aren't those it was trained on, and what stops a training.
     """
-    folder = means.workspace / FOLDER / digest_of([version.uri, version.tags.get(RECORD_DIGEST_TAG)])[:32]
+    folder = means.workspace / REPRODUCTIONS / digest_of([version.uri, version.tags.get(RECORD_DIGEST_TAG)])[:32]
     with _alone(folder, version):
         record = fetch_record(tracking, version, folder / "version")
         config = _config_of(record, version)
@@ -89,9 +86,7 @@ def _alone(folder: Path, version: Version) -> Iterator[None]:
     try:
         sweep_temporaries(folder.parent)
         if (folder / OUTCOME_FILE).exists():
-            # moved first: half a folder would look like one to go on with, without training
-            with scratch_folder(folder.parent) as scratch, faults.around("remove", FOLDER):
-                folder.rename(scratch / folder.name)
+            remove_folder(folder)
         yield
     finally:
         lock.release()

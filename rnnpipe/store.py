@@ -4,6 +4,7 @@ A stage's output lives in `<workspace>/store/<stage>/<key>/`; `manifest.json` is
 SHA-256 of every other file. A folder without a manifest is unfinished work: the next run goes on from it.
 """
 
+import contextlib
 import logging
 import os
 import shutil
@@ -75,8 +76,12 @@ class Store:
         return FileLock(path)
 
     def find(self, recipe: Recipe) -> Entry | None:
-        """Return the output if it is there and every file verifies, else None."""
-        return self._open(self.folder(recipe))
+        """Return the output if it is there and every file verifies, else None; its folder's time tells the use."""
+        entry = self._open(self.folder(recipe))
+        if entry is not None:
+            with contextlib.suppress(OSError):  # where nothing can be written, nothing is removed either
+                os.utime(entry.path)
+        return entry
 
     def resolve(self, ref: StageRef) -> Entry:
         """Return the entry a reference names; FileNotFoundError if it isn't there or doesn't verify."""
@@ -124,7 +129,7 @@ class Store:
     def take_stock(self) -> Inventory:
         """Verify every file of every output."""
         whole, damaged, unfinished = 0, list[Path](), list[Path]()
-        for folder in sorted(path for path in self.root.glob("*/*") if path.is_dir()):
+        for folder in self._folders():
             if self._open(folder) is not None:
                 whole += 1
             elif folder.joinpath(MANIFEST).exists():
@@ -132,6 +137,14 @@ class Store:
             elif _is_begun(folder):
                 unfinished.append(folder)
         return Inventory(whole, tuple(damaged), tuple(unfinished))
+
+    def outputs(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Yield each output's folder and manifest, unverified; one that isn't whole is empty."""
+        yield from ((folder, _read_manifest(folder) or {}) for folder in self._folders())
+
+    def _folders(self) -> list[Path]:
+        paths = self.root.glob("*/*")
+        return sorted(path for path in paths if path.is_dir() and not path.name.startswith("."))
 
     def _manifests(self, stage: str) -> Iterator[dict[str, Any]]:
         """Yield the manifests of a stage, newest first."""

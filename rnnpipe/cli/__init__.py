@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import click
 
 from rnnpipe import __version__
+from rnnpipe.cli.champions import champions, promote, rollback
 from rnnpipe.cli.check import datasets, validate, variants
 from rnnpipe.cli.doctor import doctor
 from rnnpipe.cli.interrupts import exit_code_of, raise_on_sigterm
 from rnnpipe.cli.predict import predict
+from rnnpipe.cli.prune import prune
 from rnnpipe.cli.reproduce import reproduce
 from rnnpipe.cli.run import demos, run
 from rnnpipe.cli.services import down, ui, up
@@ -32,7 +34,10 @@ def cli() -> None:
     """
 
 
-for command in (run, why, sync, validate, variants, datasets, demos, predict, reproduce, ui, up, down, doctor):
+for command in (
+    run, why, sync, validate, variants, datasets, demos, predict, reproduce, champions, promote, rollback, prune,
+    ui, up, down, doctor,
+):  # fmt: skip
     cli.add_command(command)
 
 

@@ -22,7 +22,7 @@ VERDICT_STYLES = {"PROMOTE": "bold green", "HOLD": "bold yellow", "REJECT": "bol
 
 def print_outcome(summary: "RunSummary") -> None:
     """Print leaderboard, verdict, registered model, failures, and how to go on."""
-    console = _console()
+    console = open_console()
     table = Table(title=f"{summary.task}, run {summary.run}", box=None, header_style="bold", pad_edge=False)
     several = len({row.seed for row in summary.leaderboard.rows}) > 1
     rows = [_cells(rank, row, several) for rank, row in enumerate(summary.leaderboard.rows, start=1)]
@@ -81,7 +81,7 @@ def _cells(rank: int, row: "LeaderboardRow", several_seeds: bool) -> dict[str, s
     }
 
 
-def _console() -> Console:
+def open_console() -> Console:
     """Return the terminal, or a page that is as wide as a line is long where the output goes to a file."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=WIDTH)
@@ -89,7 +89,7 @@ def _console() -> Console:
 
 def print_demos(outcome: "DemosOutcome") -> None:
     """Print what each demo gave, and whether the cells agree."""
-    console = _console()
+    console = open_console()
     for report in outcome.reports:
         console.print(f"\n[bold]{report['name']}[/]  {report['summary']}")
         for name, values in report["outputs"].items():

@@ -17,15 +17,12 @@ import click
 def predict(model: str, images: tuple[Path, ...], invert: bool, as_json: bool) -> int:
     """Classify IMAGES, files or folders, with MODEL: NAME (its champion), models:/NAME@ALIAS or models:/NAME/3."""
     paths = _image_files(images)
+    from rnnpipe.cli.opening import open_registry
     from rnnpipe.errors import DataError
-    from rnnpipe.store import workspace_root
-    from rnnpipe.tracking.addresses import resolve_uri
-    from rnnpipe.tracking.client import open_tracking
     from rnnpipe.tracking.promotion import fetch_model
     from rnnpipe.tracking.registry import resolve_model_uri
 
-    workspace = workspace_root()
-    tracking = open_tracking(resolve_uri(None, workspace), None, workspace)
+    tracking, workspace = open_registry()
     version = resolve_model_uri(tracking, model)
     click.echo(f"{version.uri}: {version.tags.get('rnnpipe.variant', '')}", err=True)
     from rnnpipe.evaluation.deploy import classify_files

@@ -15,16 +15,13 @@ def reproduce(model: str, anyway: bool) -> int:
     differs and the likely cause, and writes it on the version as the tag rnnpipe.reproduced. Refuses where torch's
     build, the CPU's capability, the device, the threads, the libraries or the code aren't those of the record.
     """
+    from rnnpipe.cli.opening import open_registry
     from rnnpipe.cli.progress import terminal_progress
     from rnnpipe.processes.launcher import Launcher
-    from rnnpipe.store import workspace_root
-    from rnnpipe.tracking.addresses import resolve_uri
-    from rnnpipe.tracking.client import open_tracking
     from rnnpipe.tracking.registry import resolve_model_uri
     from rnnpipe.training.supervise import PRELOADED
 
-    workspace = workspace_root()
-    tracking = open_tracking(resolve_uri(None, workspace), None, workspace)
+    tracking, workspace = open_registry()
     version = resolve_model_uri(tracking, model)
     click.echo(f"{version.uri}: {version.tags.get('rnnpipe.variant', '')}", err=True)
     with Launcher(PRELOADED) as launcher, terminal_progress(None) as progress:

@@ -6,7 +6,7 @@ Every function returns a Figure of its own (no pyplot, no global state); `save_f
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -150,6 +150,36 @@ def changed_images(
     more = f" (the first {len(shown)})" if len(shown) < len(chosen) else ""
     title = f"{len(chosen):,} images {title}{more}: true class, champion → candidate"
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)
+    return figure
+
+
+class TrendPoint(NamedTuple):
+    """A version of a model: its number, its aliases, test accuracy with interval, digest of the images."""
+
+    number: int
+    aliases: str
+    accuracy: float
+    interval: tuple[float, float]
+    data: str
+
+
+def accuracy_trend(name: str, points: Sequence[TrendPoint]) -> Figure:
+    """Draw the test accuracy of a model's versions with 95 % intervals; dotted lines where the images change."""
+    figure, (axes,) = _new_figure(min(max(6.0, 2 + 0.5 * len(points)), 16), 4.2)
+    axes.plot([point.accuracy for point in points], color="#999999", linewidth=1)
+    for place, point in enumerate(points):
+        low, high = point.interval
+        errors = [[max(point.accuracy - low, 0)], [max(high - point.accuracy, 0)]]
+        colour = COLOURS[1] if point.aliases else COLOURS[0]
+        axes.errorbar(place, point.accuracy, yerr=errors, fmt="o", color=colour, capsize=3, linewidth=1.6)
+        if place and point.data != points[place - 1].data:
+            axes.axvline(place - 0.5, color=COLOURS[6], linestyle=":", linewidth=1)
+    ticks = _thin_out(len(points))
+    labels = [f"{points[tick].number}\n{points[tick].aliases}" for tick in ticks]
+    axes.set_xticks(ticks, labels, fontsize=9, parse_math=False)
+    axes.set_xlim(-0.5, len(points) - 0.5)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+    _name_axes(axes, f"{name}: accuracy on test images, with 95 % intervals", "version", "test accuracy")
     return figure
 
 

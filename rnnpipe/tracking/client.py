@@ -43,8 +43,9 @@ import mlflow.entities  # noqa: E402
 import mlflow.exceptions  # noqa: E402
 import mlflow.store.db_migrations  # noqa: E402
 import sqlalchemy.exc  # noqa: E402
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository  # noqa: E402
 
-__all__ = ["Tracking", "download", "mlflow", "mlflow_errors", "open_tracking", "retried"]
+__all__ = ["Tracking", "delete_artifacts", "download", "mlflow", "mlflow_errors", "open_tracking", "retried"]
 
 PROBE_TIMEOUT_S = 5.0
 LOCK_TIMEOUT_S = 120.0
@@ -93,6 +94,13 @@ def download(tracking: Tracking, uri: str, folder: Path) -> Path:
     """Fetch the artifacts at a URI, a file or a folder, into an existing folder; return where they are."""
     with faults.around("mlflow", "download_artifacts"):
         return Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder), tracking_uri=tracking.uri))
+
+
+def delete_artifacts(tracking: Tracking, uri: str) -> None:
+    """Remove the artifacts at a URI, file or folder, for good; nothing happens where there are none."""
+    with faults.around("mlflow", "delete_artifacts"):
+        repository: Any = get_artifact_repository(uri, tracking.uri, tracking.uri)
+        repository.delete_artifacts()
 
 
 def _may_pass(error: BaseException) -> bool:

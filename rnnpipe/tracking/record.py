@@ -26,6 +26,8 @@ from rnnpipe.training.journal import JOURNAL_FILE, Event, read_journal, step_los
 RECORD_FILE = "record.json"
 MAX_MISTAKES = 5
 REPRODUCED_TAG = "rnnpipe.reproduced"
+REPRODUCTIONS = "reproductions"  # the folder of the workspace in which versions are made again
+OUTCOME_FILE = "outcome.json"  # in the folder of one that came to its end
 DIGESTED_FILES = (WEIGHTS_FILE, SPEC_FILE, Path(JOURNAL_FILE).name, PREDICTIONS_FILE)
 
 

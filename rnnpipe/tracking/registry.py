@@ -38,7 +38,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a registered model."""
+    """A version of a registered model; `source` is where its files are, the time is in ms since 1970."""
 
     name: str
     number: int
@@ -46,6 +46,8 @@ class Version:
     model_uri: str
     tags: Mapping[str, str]
     description: str
+    source: str = ""
+    created_at_ms: int = 0
 
     @property
     def uri(self) -> str:
@@ -78,14 +80,14 @@ def register(tracking: Tracking, model_name: str, candidate: Candidate) -> Versi
             )
             version = _find_version(tracking, model_name, candidate.fingerprint) or created
         _link_to_model(tracking, model, version)
-    return _version(version)
+    return version_of(version)
 
 
 def find(tracking: Tracking, model_name: str, fingerprint: str) -> Version | None:
     """Return the version with this fingerprint, if it is registered."""
     with mlflow_errors(f"search the versions of {model_name}"):
         found = _find_version(tracking, model_name, fingerprint)
-    return _version(found) if found else None
+    return version_of(found) if found else None
 
 
 def champion(tracking: Tracking, model_name: str) -> Version | None:
@@ -99,7 +101,7 @@ def by_alias(tracking: Tracking, model_name: str, alias: Alias) -> Version | Non
     with mlflow_errors(f"read the aliases of {model_name}"):
         model = _find_model(tracking, model_name)
         number = model.aliases.get(alias) if model else None
-        return _version(tracking.client.get_model_version(model_name, number)) if number else None
+        return version_of(tracking.client.get_model_version(model_name, number)) if number else None
 
 
 def set_challenger(tracking: Tracking, version: Version) -> None:
@@ -132,19 +134,6 @@ def promote(tracking: Tracking, version: Version, expected: int | None) -> bool:
     return True
 
 
-def rollback(tracking: Tracking, model_name: str) -> Version:
-    """Make `previous` the champion again, and the champion `previous`; TrackingError if there is none."""
-    version, current = by_alias(tracking, model_name, "previous"), champion(tracking, model_name)
-    if version is None:
-        raise TrackingError(
-            f"{model_name} has no previous champion",
-            "it comes into being when a second version is promoted",
-        )
-    if not promote(tracking, version, current.number if current else None):
-        raise TrackingError(f"{model_name} has got another champion meanwhile", "look at it, then roll back")
-    return version
-
-
 def resolve_model_uri(tracking: Tracking, text: str) -> Version:
     """Return the version that models:/NAME@ALIAS, models:/NAME/NUMBER or NAME (its champion) means.
 
@@ -160,7 +149,7 @@ def resolve_model_uri(tracking: Tracking, text: str) -> Version:
         versions = tracking.client.search_model_versions(f"name = '{name}'") if model else []
     for version in versions:
         if str(version.version) == str(number):
-            return _version(version)
+            return version_of(version)
     there = ", ".join(sorted((str(version.version) for version in versions), key=int))
     aliases = ", ".join(f"@{alias}" for alias in sorted(model.aliases)) if model else ""
     raise TrackingError(
@@ -239,7 +228,8 @@ def _link_to_model(
         tracking.client.set_logged_model_tags(model.model_id, {MODEL_VERSIONS_TAG: text})
 
 
-def _version(version: "mlflow.entities.model_registry.ModelVersion") -> Version:
+def version_of(version: "mlflow.entities.model_registry.ModelVersion") -> Version:
+    """Return what stands on one of MLflow's versions."""
     return Version(
         name=version.name,
         number=int(version.version),
@@ -247,4 +237,6 @@ def _version(version: "mlflow.entities.model_registry.ModelVersion") -> Version:
         model_uri=version.tags.get(MODEL_URI_TAG, ""),
         tags=dict(version.tags),
         description=version.description or "",
+        source=version.source or "",
+        created_at_ms=version.creation_timestamp or 0,
     )

@@ -10,9 +10,10 @@ from pathlib import Path
 from kills import EXPECTED_CODES, PROMISE, Undisturbed, finish, state_of
 from mlflow import MlflowClient
 from reporting import Tally
-from small_job import Trial, config_of
-from state import write_aliases, write_state_of_demos
+from small_job import Trial, config_of, wait_for
+from state import add_nameless, depose, write_registry, write_state_of_demos
 
+from rnnpipe.config import PipelineConfig
 from rnnpipe.faults import KILLED
 
 ROOT = Path(__file__).parents[2]
@@ -25,8 +26,7 @@ CALLED = re.compile(r"\btracking\.client\.(\w+)\(|\bclient\.(\w+)\(")
 MARKED = re.compile(r"faults\.(?:around|reach)\(\"(?:before-|after-)?([\w-]+)\"")
 # what only a lost answer or an older workspace leads to: tests/tracking has a test of each
 RARE = {
-    "delete_run", "delete_logged_model", "delete_model_version", "delete_registered_model_alias", "update_run",
-    "get_metric_history", "search_experiments",
+    "delete_run", "delete_registered_model_alias", "update_run", "get_metric_history",
 }  # fmt: skip
 
 
@@ -60,18 +60,39 @@ def outdone(folder: Path) -> Trial:
     return fresh(folder)
 
 
-def problems_of_the_outdone(trial: Trial) -> list[str]:
-    """Say what is wrong unless the job's model is champion, and the one before it `previous`."""
-    found = state_of(trial, write_aliases)["outcome"]
-    moved = [] if found == {"champion": "2", "previous": "1"} else [f"the aliases are {found}"]
-    return state_of(trial)["problems"] + moved
+def left_by(work: Callable[[Path, PipelineConfig], None]) -> Callable[[Path], Trial]:
+    """Return what makes a workspace in which the job and then `work` was done."""
+
+    def workspace(folder: Path) -> Trial:
+        trial = fresh(folder)
+        assert not trial.run(), trial.told()
+        assert not wait_for(trial.start(lambda: work(trial.home, trial.config))), trial.told()
+        return trial
+
+    return workspace
+
+
+def registry_is(**expected: object) -> Callable[[Trial], list[str]]:
+    """Return what says what is wrong unless each alias names this version, and there are so many versions."""
+
+    def problems(trial: Trial) -> list[str]:
+        found = state_of(trial, write_registry)["outcome"]
+        return state_of(trial)["problems"] + ([] if found == expected else [f"the registry has {found}"])
+
+    return problems
 
 
 REPRODUCE = ("reproduce", "digits-rows")
+PROMOTE = ("promote", "digits-rows/1", "--reason", "it is good enough")
+PRUNE = ("prune", "--yes", "--versions", "--keep", "0")
 WALKS = {
     "the demos": Walk(("demos",), fresh, lambda trial: state_of(trial, write_state_of_demos)["problems"]),
     "a reproduction": Walk(REPRODUCE, reproduced, lambda trial: state_of(trial)["problems"]),
-    "a run that replaces the champion": Walk((), outdone, problems_of_the_outdone, again="alias"),
+    "a run that replaces the champion": Walk(
+        (), outdone, registry_is(champion=2, previous=1, versions=2, models=2), again="alias"
+    ),
+    "a promotion by hand": Walk(PROMOTE, left_by(depose), registry_is(champion=1, versions=1, models=1)),
+    "a prune": Walk(PRUNE, left_by(add_nameless), registry_is(champion=1, versions=1, models=1)),
 }
 
 

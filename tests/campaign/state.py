@@ -39,13 +39,11 @@ def problems_of(home: Path, config: PipelineConfig, *, with_times: bool = True) 
     A journal that was damaged is made anew, later; MLflow keeps the times of the first: then they aren't compared.
     """
     from rnnpipe.tracking import registry
-    from rnnpipe.tracking.addresses import resolve_uri
-    from rnnpipe.tracking.client import open_tracking
     from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
     from rnnpipe.tracking.promotion import fetch_model
     from rnnpipe.tracking.runs import RUN_KEY_TAG
 
-    tracking = open_tracking(resolve_uri(config.tracking.uri, home), config.experiment, home)
+    tracking = _tracking_of(home, config)
     runs = tracking.client.search_runs([tracking.experiment_id], max_results=100)
     trainings = {path.parent.name: path.parent for path in home.glob(f"store/trainings/*/{MANIFEST}")}
     problems = []
@@ -116,14 +114,36 @@ def write_state_of_damaged(path: Path, home: Path, config: PipelineConfig) -> No
     _write(path, home, problems_of(home, config, with_times=False), outcome_of(home))
 
 
-def write_aliases(path: Path, home: Path, config: PipelineConfig) -> None:
-    """Write which version each alias of the job's model names."""
+def depose(home: Path, config: PipelineConfig) -> None:
+    """Let no alias name the champion any more."""
+    _tracking_of(home, config).client.delete_registered_model_alias(config.model_name, "champion")
+
+
+def add_nameless(home: Path, config: PipelineConfig) -> None:
+    """Register a version that no alias names."""
+    from rnnpipe.tracking import registry
+    from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
+
+    tracking, tags = _tracking_of(home, config), {MODEL_DIGEST_TAG: "of another"}
+    model = tracking.client.create_logged_model(tracking.experiment_id, name="net", tags=tags)
+    registry.register(tracking, config.model_name, registry.Candidate(model.model_uri, "a run", "another", {}, ""))
+
+
+def write_registry(path: Path, home: Path, config: PipelineConfig) -> None:
+    """Write which version each alias of the job's model names; how many versions and stored models there are."""
+    tracking = _tracking_of(home, config)
+    aliases = tracking.client.get_registered_model(config.model_name).aliases
+    outcome = {name: int(number) for name, number in aliases.items()}
+    outcome["versions"] = len(tracking.client.search_model_versions(f"name = '{config.model_name}'"))
+    outcome["models"] = len(tracking.client.search_logged_models([tracking.experiment_id]))
+    path.write_text(json.dumps({"outcome": outcome}))
+
+
+def _tracking_of(home: Path, config: PipelineConfig) -> Any:
     from rnnpipe.tracking.addresses import resolve_uri
     from rnnpipe.tracking.client import open_tracking
 
-    tracking = open_tracking(resolve_uri(config.tracking.uri, home), config.experiment, home)
-    aliases = tracking.client.get_registered_model(config.model_name).aliases
-    path.write_text(json.dumps({"outcome": {name: str(number) for name, number in aliases.items()}}))
+    return open_tracking(resolve_uri(config.tracking.uri, home), config.experiment, home)
 
 
 def write_state_of_demos(path: Path, home: Path, config: PipelineConfig) -> None:

@@ -18,8 +18,8 @@ from rnnpipe.cli import cli, main
 
 HEAVY = {"torch", "torchvision", "numpy", "sklearn", "matplotlib", "prefect", "mlflow", "pandas"}
 COMMANDS = (
-    "run", "why", "sync", "validate", "variants", "datasets", "demos", "predict", "reproduce", "ui", "up", "down",
-    "doctor",
+    "run", "why", "sync", "validate", "variants", "datasets", "demos", "predict", "reproduce",
+    "champions", "promote", "rollback", "prune", "ui", "up", "down", "doctor",
 )  # fmt: skip
 
 

@@ -114,23 +114,17 @@ def test_registering_twice_gives_one_version(tracking: Tracking, stored: dict[st
     assert {"name": "twice", "version": 1} in json.loads(model.tags["mlflow.modelVersions"])
 
 
-def test_promotion_moves_the_aliases_and_rollback_moves_them_back(
-    tracking: Tracking, stored: dict[str, tuple[str, str, Path]]
-) -> None:
+def test_promotion_moves_the_aliases(tracking: Tracking, stored: dict[str, tuple[str, str, Path]]) -> None:
     assert registry.champion(tracking, "moved") is None
     first = register(tracking, stored["gru"], "moved", "f1")
     second = register(tracking, stored["basic"], "moved", "f2")
     assert registry.champion(tracking, "moved") is None
-    with pytest.raises(TrackingError, match="no previous champion"):
-        registry.rollback(tracking, "moved")
     assert registry.promote(tracking, first, None)
     registry.set_challenger(tracking, second)
     assert aliases(tracking, "moved") == {"champion": 1, "challenger": 2}
     for _ in range(2):
         assert registry.promote(tracking, second, 1)
         assert aliases(tracking, "moved") == {"champion": 2, "previous": 1}
-    assert registry.rollback(tracking, "moved") == first
-    assert aliases(tracking, "moved") == {"champion": 1, "previous": 2}
 
 
 def test_references_name_versions(tracking: Tracking, stored: dict[str, tuple[str, str, Path]]) -> None:

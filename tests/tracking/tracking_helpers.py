@@ -77,9 +77,9 @@ def events_of(folder: Path, lines: list[str]) -> list[Event]:
 class Finished:
     """A training and its evaluation as the store holds them, without having been trained."""
 
-    def __init__(self, folder: Path, key: str) -> None:
+    def __init__(self, folder: Path, key: str, seed: int = 1) -> None:
         training, evaluation = folder / "training", folder / "evaluation"
-        write_model(training, "basic", seed=1)
+        write_model(training, "basic", seed)
         self.events = events_of(training, journal_lines())
         facts = {
             "wall_s": 2.0, "best_epoch": 2, "device": "cpu", "threads": 1, "precision": "fp32", "torch": "2",
