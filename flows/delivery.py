@@ -15,6 +15,7 @@ from flows.spool import spool_folder, spooled
 from flows.stages import Outcome, record_all
 from rnnpipe.errors import RnnpipeError, TrackingError
 from rnnpipe.files import digest_of, read_json, write_json
+from rnnpipe.tracking.judged import keep_basis
 
 logger = logging.getLogger("rnnpipe.delivery")
 
@@ -57,6 +58,12 @@ def deliver_waiting(session: Session, paths: list[Path]) -> int:
 
 def _deliver(session: Session, outcome: Outcome, path: Path) -> Judgement | None:
     judgement = judge_and_promote(session, outcome, record_all(session, outcome))
+    if judgement is not None:
+        keep_basis(
+            session.tracking(outcome.config), judgement.version, outcome.basis,
+            dataset_folder=session.store.resolve(outcome.dataset).path, drift=outcome.drift,
+            is_new=judgement.verdict.champion_version != judgement.version.uri,
+        )  # fmt: skip
     path.unlink(missing_ok=True)
     return judgement
 

@@ -3,12 +3,12 @@
 from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.artifacts import publish
-from flows.delivery import deliver
+from flows.changes import basis_of
 from flows.running import MAX_THREADS
 from flows.session import open_session
-from flows.stages import Outcome, compare, evaluate_all, prepare_data, train_all
-from flows.summary import RunSummary, summarize
+from flows.stages import store_images
+from flows.summary import RunSummary
+from flows.training import train_and_judge
 from rnnpipe.config import (
     DataConfig,
     EvaluationConfig,
@@ -20,6 +20,7 @@ from rnnpipe.config import (
     TrainingConfig,
     VariantConfig,
 )
+from rnnpipe.data.stages import dataset_recipe
 
 DATA, SEQUENCE, TRAINING, EXECUTION = DataConfig(), SequenceConfig(), TrainingConfig(), ExecutionConfig()
 EVALUATION, TRACKING, REGISTRY = EvaluationConfig(), TrackingConfig(), RegistryConfig()
@@ -49,10 +50,6 @@ def pipeline(
         execution=execution, evaluation=evaluation, tracking=tracking, registry=registry,
     )  # fmt: skip
     with open_session() as session:
-        dataset, sequences = prepare_data(session, config)
-        trained = evaluate_all(session, config, sequences, train_all(session, config, sequences))
-        outcome = Outcome(config=config, dataset=dataset, trained=trained, tags=session.tags())
-        leaderboard = compare(session, outcome)
-        judgement = deliver(session, outcome)
-        publish(session, outcome, leaderboard, judgement)
-        return summarize(session, outcome, leaderboard, judgement)
+        images = dataset_recipe(config.data)
+        dataset = store_images(session, config, images)
+        return train_and_judge(session, config, dataset, basis=basis_of(config, images))

@@ -40,7 +40,7 @@ def run_flow(target: str, progress: Progress, config: PipelineConfig | None = No
     set_defaults(workspace)
     load = functools.cache(lambda: _load(target, progress, config))
     if config is not None:
-        parameters = {name: getattr(config, name) for name in type(config).model_fields}
+        parameters |= {name: getattr(config, name) for name in type(config).model_fields}
     try:
         return _run_in_prefect(load, parameters, workspace)
     except ServiceError as problem:

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect import Task
+from pydantic import Field
 
 from flows import tasks
 from flows.cached import with_cache
 from flows.running import Pending
 from flows.session import Session
 from rnnpipe.config import PipelineConfig
-from rnnpipe.data.stages import dataset_recipe, sequences_recipe
+from rnnpipe.data.drift import DriftReport
+from rnnpipe.data.stages import sequences_recipe
 from rnnpipe.errors import DeviceError
 from rnnpipe.evaluation.job import evaluation_recipe
 from rnnpipe.evaluation.leaderboard import Leaderboard, LeaderboardRow, TrainingSummary
@@ -33,12 +35,17 @@ class Trained(Reference):
 
 
 class Outcome(Reference):
-    """What a pipeline run has trained and measured, and MLflow is to hold; `tags` tie it together there."""
+    """What a run has trained and measured, and MLflow is to hold; `tags` tie it together there.
+
+    `basis` is everything that can change the verdict on it, `drift` how its images differ from the champion's.
+    """
 
     config: PipelineConfig
     dataset: StageRef
     trained: tuple[Trained, ...]
     tags: dict[str, str]
+    basis: dict[str, Any] = Field(default_factory=dict)
+    drift: DriftReport | None = None
 
 
 def submit_stage(session: Session, stage: Task[..., Any], name: str, recipe: Recipe, **arguments: Any) -> Pending:
@@ -49,12 +56,10 @@ def submit_stage(session: Session, stage: Task[..., Any], name: str, recipe: Rec
     return session.submit(stage, recipe=recipe, **arguments)
 
 
-def prepare_data(session: Session, config: PipelineConfig) -> tuple[StageRef, StageRef]:
-    """Return the references of the images and of their sequences."""
-    recipe = dataset_recipe(config.data)
+def store_images(session: Session, config: PipelineConfig, recipe: Recipe) -> StageRef:
+    """Return the reference of the images; `recipe` is what they are made from."""
     future = submit_stage(session, tasks.download_dataset, f"dataset {config.data.name}", recipe, config=config)
-    dataset = StageRef(**future.result())
-    return dataset, sequences_of(session, config, dataset)
+    return StageRef(**future.result())
 
 
 def sequences_of(session: Session, config: PipelineConfig, dataset: StageRef) -> StageRef:

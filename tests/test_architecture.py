@@ -53,7 +53,10 @@ def test_flows_import_neither_torch_nor_mlflow() -> None:
         ("rnnpipe.cli", {"torch", "mlflow", "prefect", "numpy", "sklearn"}),
         ("rnnpipe.store, rnnpipe.processes.launcher, rnnpipe.processes.service", {"torch", "mlflow", "prefect"}),
         ("rnnpipe.training.job, rnnpipe.evaluation.job, rnnpipe.data.stages", {"torch", "mlflow", "prefect"}),
-        ("flows.pipeline", {"torch", "torchvision", "matplotlib", "sklearn"}),  # the fork server brings them
+        (
+            "flows.pipeline, flows.retrain",
+            {"torch", "torchvision", "matplotlib", "sklearn"},
+        ),  # the fork server brings them
     ],
 )
 def test_importing_takes_nothing_heavy_along(module: str, kept_out: set[str]) -> None:

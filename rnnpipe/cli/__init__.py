@@ -15,6 +15,7 @@ from rnnpipe.cli.interrupts import exit_code_of, raise_on_sigterm
 from rnnpipe.cli.predict import predict
 from rnnpipe.cli.prune import prune
 from rnnpipe.cli.reproduce import reproduce
+from rnnpipe.cli.retrain import retrain
 from rnnpipe.cli.run import demos, run
 from rnnpipe.cli.services import down, ui, up
 from rnnpipe.cli.sync import sync
@@ -34,10 +35,11 @@ def cli() -> None:
     """
 
 
-for command in (
-    run, why, sync, validate, variants, datasets, demos, predict, reproduce, champions, promote, rollback, prune,
+COMMANDS = (
+    run, retrain, why, sync, validate, variants, datasets, demos, predict, reproduce, champions, promote, rollback, prune,
     ui, up, down, doctor,
-):  # fmt: skip
+)  # fmt: skip
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -3,12 +3,9 @@
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from flows.summary import RunSummary
 
 EXIT_FAILED_TRAINING = 4
 EXIT_NOT_TRACKED = 5
@@ -23,6 +20,11 @@ def run(config: Path, overrides: tuple[str, ...]) -> int:
     What is stored already is skipped, and the reason is told. --set takes YAML: --set training.epochs=3,
     --set 'data.mirrors=["https://mirror.example/mnist"]', --set variants.0.hidden_size=64.
     """
+    return run_config("flows.pipeline:pipeline", config, overrides)
+
+
+def run_config(target: str, config: Path, overrides: tuple[str, ...], **parameters: Any) -> int:
+    """Run the flow `target` on a config's sections, show how it goes and ends, and return the exit code."""
     from rnnpipe.config import load_config
 
     loaded = load_config(config, overrides)
@@ -32,7 +34,11 @@ def run(config: Path, overrides: tuple[str, ...]) -> int:
         quieten_prefect()
         from flows.run import run_flow
 
-        summary: RunSummary = run_flow("flows.pipeline:pipeline", progress, loaded)
+        summary = run_flow(target, progress, loaded, **parameters)
+    from flows.summary import RunSummary
+
+    if not isinstance(summary, RunSummary):  # nothing had changed, and that has been told
+        return 0
     from rnnpipe.cli.outcome import print_outcome
 
     print_outcome(summary)

@@ -30,7 +30,7 @@ def write_pixels(
     # written, not mapped: where the disk is full, a mapping kills the process without a word
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {**header, "shape": (len(chosen), *item_shape)})
-        for piece in _pieces(len(chosen), item_shape):
+        for piece in pieces(len(chosen), item_shape):
             file.write(np.asarray(transform(images_NHW[chosen[piece]]), dtype=np.uint8).tobytes())
 
 
@@ -52,7 +52,7 @@ class PixelStatistics:
 def pixel_statistics(x_NTI: Pixels) -> PixelStatistics:
     """Return mean and deviation over all pixels, from exact integer sums: the order can't change a bit."""
     counts = np.zeros(WHITE + 1, dtype=np.int64)
-    for piece in _pieces(len(x_NTI), x_NTI.shape[1:]):
+    for piece in pieces(len(x_NTI), x_NTI.shape[1:]):
         counts += np.bincount(x_NTI[piece].ravel(), minlength=WHITE + 1)
     levels = list(enumerate(counts.tolist()))
     count = sum(number for _, number in levels)
@@ -62,7 +62,7 @@ def pixel_statistics(x_NTI: Pixels) -> PixelStatistics:
     return PixelStatistics(mean=total / (count * WHITE), deviation=math.sqrt(variance))
 
 
-def _pieces(count: int, item_shape: tuple[int, ...]) -> Iterator[slice]:
+def pieces(count: int, item_shape: tuple[int, ...]) -> Iterator[slice]:
     """Yield the slices of at most PIECE_BYTES that `count` items are worked on in."""
     length = max(1, PIECE_BYTES // math.prod(item_shape))
     return (slice(start, start + length) for start in range(0, count, length))

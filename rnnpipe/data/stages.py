@@ -14,10 +14,11 @@ import numpy as np
 from rnnpipe.catalogue import DATASETS, DatasetSpec, load_target
 from rnnpipe.config.sections import DataConfig, SequenceConfig
 from rnnpipe.data.arrays import PixelStatistics, pixel_statistics, write_array, write_pixels
+from rnnpipe.data.profile import profile_of
 from rnnpipe.data.raw import Labels, Pixels, RawDataset
 from rnnpipe.data.splits import Indices, Splitter
 from rnnpipe.errors import DataError
-from rnnpipe.files import digest_of, sha256_tree
+from rnnpipe.files import digest_of, sha256_tree, write_json
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.store import LOG_FOLDER, Entry
 
@@ -26,6 +27,7 @@ SEQUENCES_STAGE = "sequences"
 TEST_IMAGES_FILE = "test_images.npy"
 # Pictures change with matplotlib's version: they are no part of the content's digest.
 SAMPLES = f"{LOG_FOLDER}/samples.png"
+PROFILE = f"{LOG_FOLDER}/profile.json"
 # The fields of SequenceConfig that only one transform reads.
 TRANSFORM_FIELDS = {"permuted": {"permutation_seed"}, "patches": {"patch_size"}}
 
@@ -52,7 +54,7 @@ def dataset_recipe(config: DataConfig) -> Recipe:
 
 
 def build_dataset(config: DataConfig, downloads: Path, folder: Path) -> dict[str, Any]:
-    """Write train and test images and labels to `folder`, with a picture of samples, and return the facts.
+    """Write train and test images and labels to `folder`, with samples and a profile, and return the facts.
 
     `downloads` keeps the files of downloaded datasets. DataError where the images can't be had or split.
     """
@@ -75,6 +77,7 @@ def build_dataset(config: DataConfig, downloads: Path, folder: Path) -> dict[str
     write_array(folder / "test_labels.npy", test_labels_N[test])
     (folder / LOG_FOLDER).mkdir(exist_ok=True)
     save_samples(folder / SAMPLES, images_NHW, labels_N, raw.classes)
+    write_json(folder / PROFILE, profile_of(images_NHW, labels_N, train, raw.classes).model_dump(mode="json"))
     return {
         "name": config.name, "classes": list(raw.classes), "image_size": list(image_size),
         "train": len(train), "test": len(test),

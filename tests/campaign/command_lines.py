@@ -25,6 +25,7 @@ PROMISE = "no traceback, and the exit code that is documented for it"
 # What a command calls once its line is right.
 WORK = {
     "run": "flows.run.run_flow",
+    "retrain": "flows.run.run_flow",
     "demos": "flows.run.run_flow",
     "ui": "flows.pages.serve_pages",
     "up": "flows.server.keep_server",
@@ -44,7 +45,7 @@ GARBAGE = (
     "-x",
     "--=",
     "=",
-    "\0",
+    "\1",  # no system passes on "\0"
     "\n",
     "\x1b[2J",
     "\udcff",

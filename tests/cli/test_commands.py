@@ -18,7 +18,7 @@ from rnnpipe.cli import cli, main
 
 HEAVY = {"torch", "torchvision", "numpy", "sklearn", "matplotlib", "prefect", "mlflow", "pandas"}
 COMMANDS = (
-    "run", "why", "sync", "validate", "variants", "datasets", "demos", "predict", "reproduce",
+    "run", "retrain", "why", "sync", "validate", "variants", "datasets", "demos", "predict", "reproduce",
     "champions", "promote", "rollback", "prune", "ui", "up", "down", "doctor",
 )  # fmt: skip
 
