@@ -1,4 +1,7 @@
-"""Flow runs whose process is dead, but which Prefect still believes to run: told from the living by an OS lock."""
+"""Flow runs whose process is dead, but which Prefect still believes to run: told from the living by an OS lock.
+
+A run that Prefect has started again is another attempt of the same flow run: each has a lock of its own.
+"""
 
 import contextlib
 import logging
@@ -20,9 +23,9 @@ logger = logging.getLogger("rnnpipe.ghosts")
 
 
 @contextlib.contextmanager
-def living_run(workspace: Path, flow_run_id: str) -> Iterator[None]:
-    """Hold the lock that tells a flow run's process is alive; any death frees it."""
-    path = _folder(workspace) / f"{flow_run_id}.lock"
+def living_run(workspace: Path, flow_run_id: str, attempt: int) -> Iterator[None]:
+    """Hold the lock that tells that the process of a flow run's attempt is alive; any death frees it."""
+    path = _folder(workspace) / f"{flow_run_id}.{attempt}.lock"
     lock = FileLock(path)
     with _registry(workspace):
         lock.acquire()
@@ -41,18 +44,21 @@ def close_dead_runs(workspace: Path) -> None:
         return
     with get_client(sync_client=True) as client:
         for path in dead:
+            flow_run_id, _, attempt = path.stem.partition(".")
             with contextlib.suppress(ObjectNotFound):  # it ran on another server
-                _close(client, UUID(path.stem))
+                _close(client, UUID(flow_run_id), int(attempt))
             path.unlink(missing_ok=True)
 
 
-def _close(client: SyncPrefectClient, flow_run_id: UUID) -> None:
+def _close(client: SyncPrefectClient, flow_run_id: UUID, attempt: int) -> None:
     run = client.read_flow_run(flow_run_id)
     this = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
     for task_run in client.read_task_runs(flow_run_filter=this):
-        if task_run.state is not None and not task_run.state.is_final():
+        is_open = task_run.state is not None and not task_run.state.is_final()
+        if is_open and task_run.flow_run_run_count <= attempt:
             client.set_task_run_state(task_run.id, Crashed(message=MESSAGE), force=True)
-    if run.state is not None and not run.state.is_final():
+    is_open = run.state is not None and (run.state.is_running() or run.state.is_cancelling())
+    if is_open and run.run_count <= attempt:  # else it was started again, or waits for that
         client.set_flow_run_state(flow_run_id, Crashed(message=MESSAGE), force=True)
         logger.warning("the flow run %s was still open: %s", run.name, MESSAGE)
 

@@ -53,7 +53,7 @@ def check_prefect(workspace: Path) -> str:
         text = f"{mask_credentials(url)} answers"
     dead = [path for path in (prefect_home(workspace) / "runs").glob("*.lock") if not is_held(path)]
     if dead:
-        names = ", ".join(path.stem for path in dead)
+        names = ", ".join(path.name.partition(".")[0] for path in dead)
         raise ServiceError(
             f"flow runs still count as running though their process died: {names}",
             "the next `rnnpipe run` closes them",

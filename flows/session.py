@@ -161,7 +161,7 @@ def _known_to_prefect(session: Session) -> Iterator[None]:
         yield
         return
     close_dead_runs(session.workspace)
-    with living_run(session.workspace, session.flow_run_id):
+    with living_run(session.workspace, session.flow_run_id, flow_run.run_count):
         yield
 
 

@@ -7,12 +7,13 @@ from prefect import Task
 from pydantic import Field
 
 from flows import tasks
+from flows.announcements import tell_of_download
 from flows.cached import with_cache
 from flows.running import Pending
 from flows.session import Session
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.drift import DriftReport
-from rnnpipe.data.stages import sequences_recipe
+from rnnpipe.data.stages import DATASET_STAGE, sequences_recipe
 from rnnpipe.errors import DeviceError
 from rnnpipe.evaluation.job import evaluation_recipe
 from rnnpipe.evaluation.leaderboard import Leaderboard, LeaderboardRow, TrainingSummary
@@ -57,9 +58,13 @@ def submit_stage(session: Session, stage: Task[..., Any], name: str, recipe: Rec
 
 
 def store_images(session: Session, config: PipelineConfig, recipe: Recipe) -> StageRef:
-    """Return the reference of the images; `recipe` is what they are made from."""
+    """Return the reference of the images; `recipe` is what they are made from. New ones are announced in Prefect."""
+    known = session.store.digests(DATASET_STAGE)
     future = submit_stage(session, tasks.download_dataset, f"dataset {config.data.name}", recipe, config=config)
-    return StageRef(**future.result())
+    dataset = StageRef(**future.result())
+    if session.in_prefect and dataset.digest not in known:
+        tell_of_download(config.data.name, dataset.digest)
+    return dataset
 
 
 def sequences_of(session: Session, config: PipelineConfig, dataset: StageRef) -> StageRef:

@@ -126,6 +126,10 @@ class Store:
         """Say whether any output of a stage was finished."""
         return any(True for _ in self._manifests(stage))
 
+    def digests(self, stage: str) -> set[str]:
+        """Return the digests of a stage's outputs, as they were written."""
+        return {manifest["digest"] for manifest in self._manifests(stage)}
+
     def take_stock(self) -> Inventory:
         """Verify every file of every output."""
         whole, damaged, unfinished = 0, list[Path](), list[Path]()

@@ -10,6 +10,7 @@ import click
 from rnnpipe import __version__
 from rnnpipe.cli.champions import champions, promote, rollback
 from rnnpipe.cli.check import datasets, validate, variants
+from rnnpipe.cli.deploy import announce, deploy, serve, worker
 from rnnpipe.cli.doctor import doctor
 from rnnpipe.cli.interrupts import exit_code_of, raise_on_sigterm
 from rnnpipe.cli.predict import predict
@@ -37,7 +38,7 @@ def cli() -> None:
 
 COMMANDS = (
     run, retrain, why, sync, validate, variants, datasets, demos, predict, reproduce, champions, promote, rollback, prune,
-    ui, up, down, doctor,
+    deploy, serve, worker, announce, ui, up, down, doctor,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

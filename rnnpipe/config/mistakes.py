@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from rnnpipe.catalogue import VARIANTS
@@ -21,8 +21,10 @@ Location = tuple[int | str, ...]
 Schema = dict[str, Any]
 
 
-def list_mistakes(values: dict[str, Any], error: ValidationError) -> list[str]:
-    """Return a line for each mistake in `values`, which gave `error`.
+def list_mistakes(
+    values: dict[str, Any], error: ValidationError, model: type[BaseModel] = PipelineConfig
+) -> list[str]:
+    """Return a line for each mistake in `values`, which gave `error` when a model was made of them.
 
     Checks of fields against each other need those fields to be right, so pydantic leaves them out where anything
     else is wrong. They are made up for with a second look, at the values without what is wrong. Of
@@ -30,14 +32,14 @@ def list_mistakes(values: dict[str, Any], error: ValidationError) -> list[str]:
     """
     items = error.errors(include_url=False)
     if len(items) > MAX_MISTAKES:
-        return [*(_explain(item) for item in items[:MAX_MISTAKES]), f"and {len(items) - MAX_MISTAKES} more"]
+        return [*(_explain(item, model) for item in items[:MAX_MISTAKES]), f"and {len(items) - MAX_MISTAKES} more"]
     found = list(_without_echoes(items))
     wrong = [item["loc"] for item in found]
     try:
-        PipelineConfig.model_validate(_without(values, wrong))
+        model.model_validate(_without(values, wrong))
     except ValidationError as rest:
         found += [item for item in rest.errors(include_url=False) if _is_news(item, wrong)]
-    return [_explain(item) for item in found]
+    return [_explain(item, model) for item in found]
 
 
 def _without_echoes(items: list[ErrorDetails]) -> Iterator[ErrorDetails]:
@@ -49,6 +51,7 @@ def _without_echoes(items: list[ErrorDetails]) -> Iterator[ErrorDetails]:
 
 
 def _without(values: dict[str, Any], wrong: Iterable[Location]) -> dict[str, Any]:
+    """Return the values without the wrong ones; what can't be left out of a list stays."""
     rest = copy.deepcopy(values)
     for location in sorted(wrong, key=len, reverse=True):
         match location:
@@ -56,13 +59,24 @@ def _without(values: dict[str, Any], wrong: Iterable[Location]) -> dict[str, Any
                 rest["variants"] = [{"name": next(iter(VARIANTS))}]
             case ("variants", int(number)) | ("variants", int(number), "name"):
                 rest["variants"][number] = {"name": next(iter(VARIANTS))}
-            case ("variants", int(number), key, *_):
-                rest["variants"][number].pop(key, None)
-            case (section, key, *_) if isinstance(rest.get(str(section)), dict):
-                rest[str(section)].pop(key, None)
-            case (section, *_):
-                rest.pop(str(section), None)
+            case _:
+                _take_out(rest, location)
     return rest
+
+
+def _take_out(values: Any, location: Location) -> None:
+    """Remove the innermost field on the way to a location; do nothing where a field isn't there."""
+    field: tuple[dict[str, Any], str] | None = None
+    for part in location:
+        if isinstance(values, dict):
+            if part not in values:
+                return
+            field = (values, str(part))
+        elif not isinstance(values, list) or not isinstance(part, int) or part >= len(values):
+            break
+        values = values[part]
+    if field is not None:
+        del field[0][field[1]]
 
 
 def _is_news(item: ErrorDetails, wrong: Sequence[Location]) -> bool:
@@ -75,13 +89,13 @@ def _is_news(item: ErrorDetails, wrong: Sequence[Location]) -> bool:
     return not any(one[: len(other)] == other[: len(one)] for one in looked_at for other in wrong)
 
 
-def _explain(item: ErrorDetails) -> str:
+def _explain(item: ErrorDetails, model: type[BaseModel]) -> str:
     location = ".".join(_printable(str(part)) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         *parents, key = item["loc"]
-        nearest = _nearest(str(key), _schema_at(parents)["properties"])
+        nearest = _nearest(str(key), _schema_at(parents, model)["properties"])
         return f"{location} = {_show(item['input'])}: unknown key{nearest}"
-    schema = _schema_at(item["loc"])
+    schema = _schema_at(item["loc"], model)
     if item["type"] == "missing":
         return f"{location}: is missing; it must be {_expected(schema)}"
     named = f"{location} = {_show(item['input'])}"
@@ -111,13 +125,27 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 
 
 @functools.cache
-def _whole_schema() -> Schema:
-    return PipelineConfig.model_json_schema()
+def _whole_schema(model: type[BaseModel]) -> Schema:
+    """Return a model's JSON schema with every part in its place."""
+    whole = model.model_json_schema()
+    definitions = whole.pop("$defs", {})
+
+    def in_place(part: Any) -> Any:
+        if isinstance(part, list):
+            return [in_place(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return in_place(definitions[part["$ref"].rpartition("/")[2]])
+        return {name: in_place(value) for name, value in part.items()}
+
+    schema: Schema = in_place(whole)
+    return schema
 
 
-def _schema_at(location: Iterable[int | str]) -> Schema:
+def _schema_at(location: Iterable[int | str], model: type[BaseModel]) -> Schema:
     """Return the JSON schema of a place in the config; {"nullable": true, ...} where null is a value."""
-    schema = _resolve(_whole_schema())
+    schema = _resolve(_whole_schema(model))
     for part in location:
         if isinstance(part, int):
             schema = _resolve(schema.get("items") or schema["prefixItems"][part])
@@ -127,8 +155,6 @@ def _schema_at(location: Iterable[int | str]) -> Schema:
 
 
 def _resolve(schema: Schema) -> Schema:
-    if "$ref" in schema:
-        return _resolve(_whole_schema()["$defs"][schema["$ref"].rpartition("/")[2]])
     if "anyOf" in schema:
         return {**_resolve(schema["anyOf"][0]), "nullable": True}
     return schema

@@ -28,6 +28,7 @@ TINY: dict[str, Any] = {
     "evaluation": {"latency_repeats": 10},
 }
 TINY_LABELS = {"single-neuron s0", "gru-8x1 s0"}
+BUSY = 503  # SQLite is locked; Prefect's own clients ask again as well
 OF_A_USER = ("PREFECT_", "MLFLOW_", "RNNPIPE_")  # what the machine's own user has set doesn't count here
 
 
@@ -123,6 +124,29 @@ def ask(api_url: str, what: str, **filters: Any) -> list[dict[str, Any]]:
     answer = httpx.post(f"{api_url}/{what}", json=filters, timeout=30).raise_for_status()
     found: list[dict[str, Any]] = answer.json()
     return found
+
+
+def start_run(api_url: str, deployment: str, parameters: dict[str, Any]) -> str:
+    """Have Prefect run a deployment, and return the flow run's id."""
+    (found,) = ask(api_url, "deployments/filter", deployments={"name": {"any_": [deployment]}})
+    place = f"{api_url}/deployments/{found['id']}/create_flow_run"
+    while (answer := httpx.post(place, json={"parameters": parameters}, timeout=60)).status_code == BUSY:
+        time.sleep(1)
+    return str(answer.raise_for_status().json()["id"])
+
+
+def set_state(api_url: str, run: str, kind: str, message: str = "") -> None:
+    """Set the state of a flow run, whatever it was."""
+    state = {"type": kind, "message": message}
+    place = f"{api_url}/flow_runs/{run}/set_state"
+    answer = httpx.post(place, json={"state": state, "force": True}, timeout=60).raise_for_status()
+    assert answer.json()["status"] == "ACCEPT"
+
+
+def states(api_url: str, run: str) -> list[str]:
+    """Return the names of a flow run's states, oldest first."""
+    place, asked = f"{api_url}/flow_run_states/", {"flow_run_id": run}
+    return [state["name"] for state in httpx.get(place, params=asked, timeout=60).raise_for_status().json()]
 
 
 def _home_of(process: psutil.Process) -> str | None:
