@@ -18,12 +18,14 @@ test: $(INSTALLED) ## Run the tests
 test-all: $(INSTALLED) ## Run the tests and those that are left out of the gate
 	$(BIN)/python -m pytest -m ''
 
-check: $(INSTALLED) ## Lint, format, types, layers, configs
+check: $(INSTALLED) ## Lint, format, types, layers, configs, containers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/rnnpipe validate configs/*.yaml
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/*.yaml
 
 bench: $(INSTALLED) ## Measure training speed against the plain tutorial loop
 	$(BIN)/python -m benchmarks.training
@@ -34,6 +36,9 @@ faults: $(INSTALLED) ## Break it on purpose and compare (LONG=1: for hours, and 
 ui: $(INSTALLED) ## Open the MLflow and Prefect pages on this machine
 	$(BIN)/rnnpipe ui
 
+stack: $(INSTALLED) ## Run Postgres, Prefect, MLflow and a worker here, until Ctrl-C
+	$(BIN)/rnnpipe stack up
+
 clean: ## Remove the environment and what tools left; the workspace .rnnpipe stays
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -41,7 +46,7 @@ clean: ## Remove the environment and what tools left; the workspace .rnnpipe sta
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("rnnpipe needs Python 3.11 or newer; try: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,server]'
 	@touch $(INSTALLED)
 
-.PHONY: help run test test-all check bench faults ui clean
+.PHONY: help run test test-all check bench faults ui stack clean

@@ -11,6 +11,9 @@ from filelock import FileLock, SoftFileLock
 
 from flows.health import check_mlflow, check_prefect
 from flows.spool import spooled
+from flows.stack.places import places_of_environment
+from flows.stack.secret_files import SECRETS, read_secret
+from rnnpipe.credentials import is_known
 from rnnpipe.errors import RnnpipeError
 from rnnpipe.files import left_temporaries, scratch_folder
 from rnnpipe.holding import holder_of
@@ -33,10 +36,6 @@ REMOTE_FILE_SYSTEMS = {
     "webdav",
 }
 PREFIXES = ("MLFLOW_", "PREFECT_", "RNNPIPE_", "POSTGRES_", "MINIO_", "AWS_")
-DEFAULT_PASSWORDS = {
-    "", "admin", "changeme", "minioadmin", "mlflow", "pass", "password", "password123", "password1234", "postgres",
-    "prefect", "root", "secret", "test", "123456", "12345678",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def check_device(workspace: Path) -> str:
 
 
 def check_passwords(workspace: Path) -> str:
-    """Say that no password in the environment is one that everybody knows; RnnpipeError where one is."""
+    """Say that no password is one that everybody knows, in the environment or the stack; RnnpipeError if so."""
     known = [
         name for name in sorted(os.environ) if name.startswith(PREFIXES) and _is_default(name, os.environ[name])
     ]
@@ -161,7 +160,11 @@ def check_passwords(workspace: Path) -> str:
             f"a default password stands in {', '.join(known)}",
             "change it on the server and here; `openssl rand -hex 24` makes one",
         )
-    return "no default password in the environment"
+    folder = places_of_environment(workspace).secrets
+    secrets = [name for name in SECRETS if (folder / name).exists()]
+    for name in secrets:
+        read_secret(folder, name)
+    return f"no default password in the environment{' or the secrets of the stack' if secrets else ''}"
 
 
 def _is_default(name: str, value: str) -> bool:
@@ -178,7 +181,7 @@ def _is_default(name: str, value: str) -> bool:
         user, _, password = value.partition(":")
     else:
         password = value if name.endswith(("PASSWORD", "SECRET_KEY", "SECRET_ACCESS_KEY")) else None
-    return password is not None and unquote(password).lower() in DEFAULT_PASSWORDS | {unquote(user).lower()}
+    return password is not None and is_known(unquote(password), unquote(user))
 
 
 def _nearest(path: Path) -> Path:

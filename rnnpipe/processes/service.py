@@ -56,12 +56,17 @@ def using(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def start_keeper(folder: Path, command: Sequence[str], environment: dict[str, str]) -> None:
-    """Start `command` below a keeper process in a session of its own; its output goes to output.log."""
+def start_keeper(
+    folder: Path, command: Sequence[str], environment: dict[str, str], patience_s: float = 10.0
+) -> None:
+    """Start `command` below a keeper process in a session of its own; its output goes to output.log.
+
+    Asked to end, it gets `patience_s` seconds before it is killed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "output.log").open("ab") as output:
         keeper = subprocess.Popen(
-            [sys.executable, "-P", "-m", "rnnpipe.processes.service", str(folder), *command],
+            [sys.executable, "-P", "-m", "rnnpipe.processes.service", str(folder), str(patience_s), *command],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, start_new_session=True,
         )  # fmt: skip
     keeper.returncode = 0  # it outlives this process on purpose: no warning when the handle goes
@@ -93,7 +98,7 @@ def wait_until_stopped(folder: Path, timeout_s: float = 30.0) -> bool:
     return True
 
 
-def keep(folder: Path, command: Sequence[str]) -> int:
+def keep(folder: Path, patience_s: float, command: Sequence[str]) -> int:
     """Run `command` until nobody wants it any more; the body of the keeper process."""
     keeper = psutil.Process()
     (folder / STOPPING).unlink(missing_ok=True)
@@ -103,7 +108,7 @@ def keep(folder: Path, command: Sequence[str]) -> int:
         time.sleep(POLL_S)
     (folder / STOPPING).touch()
     if service.poll() is None:
-        stop_process(psutil.Process(service.pid))
+        stop_process(psutil.Process(service.pid), patience_s)
     return service.wait()
 
 
@@ -116,4 +121,4 @@ def _retires(folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(keep(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(keep(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3:]))
