@@ -58,7 +58,7 @@ def submit_stage(session: Session, stage: Task[..., Any], name: str, recipe: Rec
 
 
 def store_images(session: Session, config: PipelineConfig, recipe: Recipe) -> StageRef:
-    """Return the reference of the images; `recipe` is what they are made from. New ones are announced in Prefect."""
+    """Return the reference of the images, made from `recipe`; new ones are announced in Prefect."""
     known = session.store.digests(DATASET_STAGE)
     future = submit_stage(session, tasks.download_dataset, f"dataset {config.data.name}", recipe, config=config)
     dataset = StageRef(**future.result())

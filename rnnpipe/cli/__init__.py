@@ -38,8 +38,8 @@ def cli() -> None:
 
 
 COMMANDS = (
-    run, retrain, why, sync, validate, variants, datasets, demos, predict, reproduce, champions, promote, rollback, prune,
-    deploy, serve, worker, announce, stack, ui, up, down, doctor,
+    run, retrain, why, sync, validate, variants, datasets, demos, predict, reproduce,
+    champions, promote, rollback, prune, deploy, serve, worker, announce, stack, ui, up, down, doctor,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

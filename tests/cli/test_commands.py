@@ -19,8 +19,8 @@ from rnnpipe.cli import cli, main
 HEAVY = {"torch", "torchvision", "numpy", "sklearn", "matplotlib", "prefect", "mlflow", "pandas"}
 COMMANDS = (
     "run", "retrain", "why", "sync", "validate", "variants", "datasets", "demos", "predict", "reproduce",
-    "champions", "promote", "rollback", "prune", "deploy", "serve", "worker", "announce", "stack", "ui", "up", "down",
-    "doctor",
+    "champions", "promote", "rollback", "prune", "deploy", "serve", "worker", "announce", "stack",
+    "ui", "up", "down", "doctor",
 )  # fmt: skip
 
 
