@@ -11,7 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.events import Event, emit_event
 from prefect.runtime import flow_run
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("rnnpipe.announcements")
 
 EVENT = "rnnpipe.dataset.updated"
 NOBODY = "nobody"

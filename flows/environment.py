@@ -4,9 +4,6 @@ import os
 from pathlib import Path
 
 HEALTH_PATH = "/health"
-# Runs that one worker (or `serve`) has under way; the others stay scheduled. It bounds what waiting costs, 1.3 GiB
-# a run, and has no lease that could be lost. That a device has one training is the work of its OS lock.
-RUNS_AT_ONCE = 3
 DEFAULTS = {
     # nothing is sent to anybody
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

@@ -31,7 +31,7 @@ def deploy(path: Path, tell: Tell) -> None:
         _deploy(path, workspace, tell)
 
 
-def serve(path: Path, limit: int | None, tell: Tell) -> int:
+def serve(path: Path, limit: int, tell: Tell) -> int:
     """Deploy to the workspace's server, or PREFECT_API_URL, and execute what is due; return the ending signal."""
     workspace = _prepare()
     with prefect_server(workspace) as url, prefect_errors():
@@ -50,7 +50,7 @@ def serve(path: Path, limit: int | None, tell: Tell) -> int:
         return work(workspace, pools.pop(), limit, tell)
 
 
-def run_worker(pool: str, limit: int | None, tell: Tell) -> int:
+def run_worker(pool: str, limit: int, tell: Tell) -> int:
     """Execute the runs of a work pool until a signal, which is returned."""
     workspace = _prepare()
     with standing_server(workspace), prefect_errors():

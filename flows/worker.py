@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
     from prefect.client.schemas.responses import WorkerFlowRunResponse
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("rnnpipe.worker")
 
 PATIENCE_S = 60.0  # what a run gets to end by itself; a training that is asked to end writes a checkpoint
 SERVER_S = 3.0  # what the server's automation gets to start a run again that has just crashed
@@ -83,7 +83,7 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
 
     job_configuration = FlowProcess
 
-    def __init__(self, pool: str, limit: int | None) -> None:
+    def __init__(self, pool: str, limit: int) -> None:
         name = f"{platform.node()}-{os.getpid()}"
         super().__init__(work_pool_name=pool, name=name, limit=limit)
         self._stopping = False
@@ -162,7 +162,7 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         return bool(state and not state.is_final())
 
 
-def work(workspace: Path, pool: str, limit: int | None, tell: Callable[[str], None]) -> int:
+def work(workspace: Path, pool: str, limit: int, tell: Callable[[str], None]) -> int:
     """Take runs from a work pool until SIGTERM or SIGINT, and return its number; nothing is left running."""
     _check_pool(pool)
     close_dead_runs(workspace)

@@ -32,7 +32,7 @@ def test_what_flows_say_reaches_the_terminal() -> None:
     texts = [path.read_text(encoding="utf-8") for path in ROOT.glob("flows/**/*.py")]
     named = [name for text in texts for name in re.findall(r"getLogger\((.*?)\)", text)]
     assert len(named) > 3
-    assert all(name.startswith(('"rnnpipe.', '"prefect.')) for name in named), named
+    assert all(name.startswith(('"rnnpipe', '"prefect.')) for name in named), named
 
 
 def dotted(node: ast.expr) -> str:

@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from rnnpipe.tracking.client import Tracking
-    from rnnpipe.tracking.history import RegisteredModel, Standing
+    from rnnpipe.tracking.history import RegisteredModel, VersionHistory
 
 START = "no model is registered yet; `rnnpipe run configs/quickstart.yaml` trains some and registers the best"
 TESTED = " is tested in a clean process before anything moves"
@@ -83,7 +83,7 @@ def champions(name: str | None, as_json: bool) -> None:
     _publish(tracking, workspace, *models)
 
 
-def _as_json(standing: "Standing") -> dict[str, Any]:
+def _as_json(standing: "VersionHistory") -> dict[str, Any]:
     """Return what `--json` says of a version."""
     version = standing.version
     return {

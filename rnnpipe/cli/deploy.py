@@ -9,7 +9,10 @@ FILE = click.option(
     "--file", "path", default="prefect.yaml", show_default=True, type=click.Path(path_type=Path),
     help="File of deployments.",
 )  # fmt: skip
-LIMIT = click.option("--limit", type=click.IntRange(1), help="Most runs at a time.")
+LIMIT = click.option(
+    "--limit", default=3, show_default=True, type=click.IntRange(1),
+    help="Most runs under way; the others stay scheduled. Those that wait for the device count.",
+)  # fmt: skip
 
 
 @click.command(short_help="Bring a Prefect server in line with prefect.yaml.")
@@ -27,7 +30,7 @@ def deploy(path: Path) -> None:
 @click.command(short_help="Deploy, and run what is due, in one process on this machine.")
 @FILE
 @LIMIT
-def serve(path: Path, limit: int | None) -> int:
+def serve(path: Path, limit: int) -> int:
     """Deploy to the workspace's Prefect server, started if need be, and execute what is due, until Ctrl-C."""
     from flows.operations import serve
 
@@ -37,7 +40,7 @@ def serve(path: Path, limit: int | None) -> int:
 @click.command(short_help="Execute the runs of a Prefect server's work pool.")
 @click.option("--pool", default="rnnpipe", show_default=True, help="Work pool, of type process.")
 @LIMIT
-def worker(pool: str, limit: int | None) -> int:
+def worker(pool: str, limit: int) -> int:
     """Execute the runs of a work pool, each in a process of its own, until Ctrl-C or SIGTERM.
 
     When it is stopped, its runs end first and are handed back: the next worker goes on with them from their last

@@ -10,13 +10,13 @@ from rich.text import Text
 from rnnpipe.cli.outcome import NARROW, VERDICT_STYLES, open_console
 
 if TYPE_CHECKING:
-    from rnnpipe.tracking.history import Standing
+    from rnnpipe.tracking.history import VersionHistory
 
 DIGEST_CHARACTERS = 8
 LEFT_OUT = ("variant", "data")  # in a narrow terminal
 
 
-def print_history(name: str, standings: "Sequence[Standing]") -> None:
+def print_history(name: str, standings: "Sequence[VersionHistory]") -> None:
     """Print a table of the versions, newest first, the trend of their accuracy, and what people decided."""
     from rnnpipe.tracking.history import OTHER_DATA, spark_line
 
@@ -41,7 +41,7 @@ def print_history(name: str, standings: "Sequence[Standing]") -> None:
     console.print()
 
 
-def _cells(standing: "Standing") -> dict[str, str]:
+def _cells(standing: "VersionHistory") -> dict[str, str]:
     """Return heading and text of each cell; without variant and data they fit 80 columns."""
     version, accuracy = standing.version, "-"
     if standing.accuracy is not None and standing.accuracy_low is not None and standing.accuracy_high is not None:

@@ -33,7 +33,7 @@ class RegisteredModel:
 
 
 @dataclass(frozen=True)
-class Standing:
+class VersionHistory:
     """What was decided about a version, and its accuracy on the test images with the Wilson 95 % interval.
 
     Empty and None where nobody has judged it; `decided` says who decided against or without a verdict.
@@ -76,12 +76,12 @@ def every(search: Callable[..., Any], *arguments: Any) -> Iterator[Any]:
             return
 
 
-def standings_of(model: RegisteredModel) -> list[Standing]:
+def standings_of(model: RegisteredModel) -> list[VersionHistory]:
     """Return what stands on each version about its verdict; what is missing or odd there is left out."""
     return [_standing(model, version) for version in model.versions]
 
 
-def spark_line(standings: Sequence[Standing]) -> str:
+def spark_line(standings: Sequence[VersionHistory]) -> str:
     """Return the accuracies as one bar each, scaled from the lowest to the highest; │ where the data changes."""
     measured = [(each.accuracy, each.dataset_digest) for each in standings if each.accuracy is not None]
     if not measured:
@@ -95,10 +95,10 @@ def spark_line(standings: Sequence[Standing]) -> str:
     return text
 
 
-def _standing(model: RegisteredModel, version: Version) -> Standing:
+def _standing(model: RegisteredModel, version: Version) -> VersionHistory:
     correct, total = _counts(version.tags.get(DETAILS_TAG, ""))
     low, high = wilson_interval(correct, total) if correct is not None and total else (None, None)
-    return Standing(
+    return VersionHistory(
         version=version,
         aliases=model.aliases_of(version),
         verdict=version.tags.get(DECISION_TAG, ""),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rnnpipe.files import digest_of, scratch_folder
 from rnnpipe.tracking.client import Tracking, mlflow_errors, open_tracking, retried
-from rnnpipe.tracking.history import RegisteredModel, Standing, standings_of
+from rnnpipe.tracking.history import RegisteredModel, VersionHistory, standings_of
 from rnnpipe.tracking.runs import RunSpec, finish_run, log_artifact_files, start_run
 
 EXPERIMENT = "champions"
@@ -32,7 +32,7 @@ def publish_trend(tracking: Tracking, workspace: Path, model: RegisteredModel) -
         tracking.client.set_registered_model_tag(model.name, TREND_TAG, shown)
 
 
-def _log_figure(tracking: Tracking, model_name: str, standings: Sequence[Standing]) -> str:
+def _log_figure(tracking: Tracking, model_name: str, standings: Sequence[VersionHistory]) -> str:
     """Store the figure in the model's run and return the run's id."""
     from rnnpipe.evaluation.figures import TrendPoint, accuracy_trend, save_figure  # brings matplotlib
 

@@ -20,16 +20,11 @@ from flows.stack.health import MLFLOW_NAME
 from flows.stack.postgres import program
 from flows.stack.secret_files import USER
 from flows.stack.services import SERVICES
-from rnnpipe.cli import cli
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-DEPLOYS = {"deploy", "worker", "announce"} <= cli.commands.keys()
-ONLY = tuple(name for name in SERVICES if DEPLOYS or name not in ("deploy", "worker"))
 RUN_TIMEOUT_S = 600.0
 MIRROR_PASSWORD = "a-mirror-s-own-password"  # noqa: S105 (it has to be found nowhere)
-
-needs_deployments = pytest.mark.skipif(not DEPLOYS, reason="there are no deployments yet")
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +33,13 @@ def stack() -> Iterator[Stack]:
     with new_stack() as stack:
         stack.known_secrets()
         stack.workspace.environment["RNNPIPE_MIRRORS"] = f"https://me:{MIRROR_PASSWORD}@127.0.0.1:9/"
-        if DEPLOYS:
-            values = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
-            for deployment in values["deployments"]:
-                if "parameters" in deployment:
-                    deployment["parameters"] = TINY
-            (stack.folder / "prefect.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+        values = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+        for deployment in values["deployments"]:
+            if "parameters" in deployment:
+                deployment["parameters"] = TINY
+        (stack.folder / "prefect.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
         begun_s = time.monotonic()
-        with stack.running(ONLY):
+        with stack.running():
             print(f"\n{stack.told()}{time.monotonic() - begun_s:.1f} s until the stack was up")
             yield stack
             begun_s = time.monotonic()
@@ -92,7 +86,7 @@ def test_mlflow_answers_under_its_names_only(stack: Stack) -> None:
         assert answer.status_code == status, host
 
 
-@pytest.mark.parametrize("name", [name for name in ONLY if not SERVICES[name].ends])
+@pytest.mark.parametrize("name", [name for name in SERVICES if not SERVICES[name].ends])
 def test_the_health_check_asks_as_clients_do(stack: Stack, name: str) -> None:
     places = {f"RNNPIPE_{server.upper()}": f"127.0.0.1:{port}" for server, port in stack.ports.items()}
     done = stack.rnnpipe("stack", "health", "--name", name, environment=places)
@@ -166,18 +160,15 @@ def trigger(stack: Stack, deployed: str, **parameters: Any) -> dict[str, Any]:
     return ended() or {}
 
 
-@needs_deployments
 def test_the_deployed_retraining_runs_then_skips_and_says_why(stack: Stack) -> None:
     first = trigger(stack, "retrain-nightly", name="nightly", training={**TINY["training"], "epochs": 3})
     assert first["state"]["name"] == "Completed", first["state"]
-    versions = stack.rnnpipe("champions") if "champions" in cli.commands else None
-    assert versions is None or "2" in versions.out
+    assert "2" in stack.rnnpipe("champions").out
     again = trigger(stack, "retrain-nightly", name="nightly", training={**TINY["training"], "epochs": 3})
     assert again["state"]["name"] == "Skipped", again["state"]
     assert again["state"]["message"]
 
 
-@needs_deployments
 def test_news_of_a_dataset_start_a_run(stack: Stack) -> None:
     before = len(runs_of(stack, "retrain-on-new-data"))
     done = stack.rnnpipe("announce", "digits")
@@ -210,7 +201,7 @@ def dumps(stack: Stack) -> Iterator[tuple[str, bytes]]:
 def test_no_secret_stands_anywhere_but_in_its_file(stack: Stack) -> None:
     found, looked_at = [], 0
     sources = [(database, content) for database, content in dumps(stack)]
-    assert b"nightly" in dict(sources)["prefect"] or not DEPLOYS
+    assert b"nightly" in dict(sources)["prefect"]
     assert b"train/loss" in dict(sources)["mlflow"]
     sources += [(process.name(), " ".join(process.cmdline()).encode()) for process in stack.processes()]
     paths = [path for path in stack.folder.rglob("*") if path.is_file() and path.parent != stack.secrets]

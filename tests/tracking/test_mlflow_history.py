@@ -10,22 +10,22 @@ from rnnpipe.evaluation.promotion import Decision
 from rnnpipe.evaluation.statistics import wilson_interval
 from rnnpipe.tracking import trend
 from rnnpipe.tracking.client import download
-from rnnpipe.tracking.history import Standing, read_models, spark_line, standings_of
+from rnnpipe.tracking.history import VersionHistory, read_models, spark_line, standings_of
 from rnnpipe.tracking.promotion import DETAILS_TAG
 from rnnpipe.tracking.registry import Version
 from rnnpipe.tracking.trend import EXPERIMENT, publish_trend
 
 
-def standings(place: Registry) -> list[Standing]:
+def standings(place: Registry) -> list[VersionHistory]:
     (model,) = read_models(place.tracking, NAME)
     return standings_of(model)
 
 
-def with_accuracies(*shares: float | None, data: str = "a") -> list[Standing]:
+def with_accuracies(*shares: float | None, data: str = "a") -> list[VersionHistory]:
     version = Version("n", 1, "", "", {}, "")
     digests = data.ljust(len(shares), data[-1])
     return [
-        Standing(version, [], "", "", "", digest, accuracy=share)
+        VersionHistory(version, [], "", "", "", digest, accuracy=share)
         for share, digest in zip(shares, digests, strict=True)
     ]
 
