@@ -60,7 +60,9 @@ def _prefect_knows_the_server(workspace: Workspace) -> None:
         enter(workspace, patch)
         patch.setenv("PREFECT_API_URL", keep_server(workspace.home))
         importlib.import_module("flows.pipeline")
-        importlib.import_module("prefect.context").refresh_global_settings_context()  # it may be imported already
+        # it may be imported already, with other settings, and its handlers gone
+        importlib.import_module("prefect.context").refresh_global_settings_context()
+        importlib.import_module("prefect.logging.configuration").setup_logging(incremental=False)
 
 
 @pytest.fixture

@@ -35,6 +35,18 @@ WORK = {
     "why": "flows.why.forecast",
     "doctor": "flows.doctor.examine",
     "sync": "flows.sync.deliver_all",
+    "champions": "rnnpipe.tracking.client.open_tracking",
+    "promote": "rnnpipe.tracking.client.open_tracking",
+    "rollback": "rnnpipe.tracking.client.open_tracking",
+    "prune": "rnnpipe.tracking.client.open_tracking",
+    "deploy": "flows.operations.deploy",
+    "serve": "flows.operations.serve",
+    "worker": "flows.operations.run_worker",
+    "announce": "flows.operations.announce",
+    "stack up": "flows.stack.native.run_stack",
+    "stack secrets": "flows.stack.secret_files.make_secrets",
+    "stack service": "flows.stack.entry.become",
+    "stack health": "flows.stack.health.check_health",
 }
 LIGHT = {"validate", "variants", "datasets"}  # they do their work here
 GARBAGE = (
@@ -89,6 +101,7 @@ SETTINGS = (
     "a=\udcff",
     "name=!!python/x",
 )
+VALUES = {"dataset": ["digits"], "without": ["worker"], "name": ["worker", "prefect"], "folder": ["."]}
 CODES = {0, 2, 3}  # of garbage: help or a list, a wrong line, an image that isn't there
 
 
@@ -103,6 +116,15 @@ class Line:
     fault: str
     arguments: tuple[str, ...]
     codes: frozenset[int | None]
+
+
+def leaves(group: click.Group) -> dict[str, click.Command]:
+    """Return every command by the words that call it, also those below others."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        below = leaves(command) if isinstance(command, click.Group) else None
+        found |= {name: command} if below is None else {f"{name} {each}": one for each, one in below.items()}
+    return found
 
 
 def start(*arguments: object, **keywords: object) -> None:
@@ -126,10 +148,11 @@ class Grammar:
         """Yield `count` lines, the kinds and the commands in turn."""
         kinds = (self.right, self.helped, self.unknown_option, self.missing, self.too_much, self.wrong_value,
                  self.wrong_config, self.unknown_command, self.garbage)  # fmt: skip
-        names = sorted(cli.commands)
+        commands = leaves(cli)
+        names = sorted(commands)
         for number in range(count):
             name = names[number // len(kinds) % len(names)]
-            yield kinds[number % len(kinds)](name, cli.commands[name])
+            yield kinds[number % len(kinds)](name, commands[name])
 
     def arguments(self, command: click.Command) -> list[list[str]]:
         """Return right values of a command's options and arguments, each in its own list, options at random."""
@@ -149,6 +172,8 @@ class Grammar:
 
     def value(self, parameter: click.Parameter) -> str:
         """Return a right value."""
+        if parameter.name in VALUES:
+            return self.random.choice(VALUES[parameter.name])
         if parameter.name == "overrides":
             return self.random.choice(["training.epochs=3", "seeds=[1,2]", "name=x"])
         if isinstance(parameter.type, click.types.IntParamType):
@@ -160,28 +185,30 @@ class Grammar:
     def line(self, fault: str, name: str, parts: list[list[str]], *codes: int | None) -> Line:
         if self.random.random() < 0.2:
             parts.insert(self.random.randint(0, len(parts)), ["--debug"] if None in codes else [])
-        return Line(fault, (name, *(word for part in parts for word in part)), frozenset(codes))
+        return Line(fault, (*name.split(), *(word for part in parts for word in part)), frozenset(codes))
 
     def right(self, name: str, command: click.Command) -> Line:
         return self.line("right", name, self.arguments(command), 0 if name in LIGHT else None)
 
     def helped(self, name: str, command: click.Command) -> Line:
-        return self.line(
-            "asking for help", name, [*self.arguments(command), [self.random.choice(["-h", "--help"])]], 0
-        )
+        parts, asks = self.arguments(command), [self.random.choice(["-h", "--help"])]
+        parts.insert(0 if takes_the_rest(command) else len(parts), asks)
+        return self.line("asking for help", name, parts, 0)
 
     def unknown_option(self, name: str, command: click.Command) -> Line:
         odd = self.random.choice(["--no-such", "-x", "--sett=1", "--\udcff", "--" + "y" * 9999])
         return self.line("an unknown option", name, [[odd], *self.arguments(command)], 2)
 
     def missing(self, name: str, command: click.Command) -> Line:
-        if any(isinstance(each, click.Argument) for each in command.params):
+        if any(isinstance(each, click.Argument) and each.required for each in command.params):
             return self.line("an argument missing", name, [], 2)
         valued = [each for each in command.params if isinstance(each, click.Option) and not each.is_flag]
         return self.line("an argument missing", name, [[valued[0].opts[0]]] if valued else [["--no-such"]], 2)
 
     def too_much(self, name: str, command: click.Command) -> Line:
         many = any(each.nargs == -1 for each in command.params)
+        if takes_the_rest(command):
+            return self.unknown_option(name, command)
         extra = [self.random.choice(["--json=1", "--invert=1"])] if many else ["one", "too many"]
         return self.line("an argument too many", name, [*self.arguments(command), extra], 2)
 
@@ -207,25 +234,31 @@ class Grammar:
         return self.unknown_option(name, command)
 
     def unknown_command(self, name: str, command: click.Command) -> Line:
-        return Line(
-            "an unknown command", (name.upper() + self.random.choice(["", "x", "\udcff"]), "x"), frozenset({2})
-        )
+        *groups, last = name.split()
+        odd = last.upper() + self.random.choice(["", "x", "\udcff"])
+        return Line("an unknown command", (*groups, odd, "x"), frozenset({2}))
 
     def garbage(self, name: str, command: click.Command) -> Line:
         words = self.random.choices(GARBAGE, k=self.random.randint(1, 5))
-        words = [name, *words] if self.random.random() < 0.7 else words
+        words = [*name.split(), *words] if self.random.random() < 0.7 else words
         return Line("garbage", tuple(words), frozenset({*CODES, None}))
+
+
+def takes_the_rest(command: click.Command) -> bool:
+    """Say whether all that follows a first argument is no longer the command's own."""
+    return not command.context_settings.get("allow_interspersed_args", True)
 
 
 @contextlib.contextmanager
 def work_cut_off() -> Iterator[None]:
     """Let no command start its work, nor change how this process takes signals, collects garbage and logs."""
-    assert cli.commands.keys() == WORK.keys() | LIGHT
+    assert leaves(cli).keys() == WORK.keys() | LIGHT
     handler, logger = signal.getsignal(signal.SIGTERM), logging.getLogger("rnnpipe")
     level, handlers = logger.level, list(logger.handlers)
     with contextlib.ExitStack() as stack:
-        for work in WORK.values():
+        for work in (*WORK.values(), "flows.stack.secret_files.read_secret"):
             stack.enter_context(patch(work, start))
+        stack.enter_context(patch.dict(os.environ, RNNPIPE_SERVICE="worker"))
         try:
             yield
         finally:

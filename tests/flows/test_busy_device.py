@@ -1,6 +1,7 @@
 """A run whose device another run holds: it waits and says for whom, or gives up and names the holder."""
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,14 @@ from rnnpipe.cli.progress import PlainProgress
 from rnnpipe.config import load_config
 from rnnpipe.errors import DeviceError
 from rnnpipe.processes.slots import Job, cpu_cores, device_slot
+from rnnpipe.store import MANIFEST
 
-ONE_NET = {"variants": [{"name": "single-neuron"}], "registry": {"register_model": False}}
+# the workspace is shared: its first run is another, and what is left unfinished here would be gone on with there
+pytestmark = pytest.mark.usefixtures("first_run")
+ONE_NET = {
+    "variants": [{"name": "single-neuron"}], "registry": {"register_model": False},
+    "tracking": {"experiment": "busy"},
+}  # fmt: skip
 HELD = f"cpu, held by nightly gru seed 0 (run ab12, process {os.getpid()} on "
 
 
@@ -68,6 +75,8 @@ def test_a_run_that_is_not_to_wait_gives_up_and_names_the_holder(
     done = call("run", config)
     assert done.code == 7
     assert f"would have to wait for {HELD}" in done.err and "fix: run it again later" in done.err
+    for folder in [each for each in workspace.home.glob("store/trainings/*/") if not (each / MANIFEST).exists()]:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.usefixtures("_prefect_knows_the_server")

@@ -198,4 +198,4 @@ def test_without_a_server_it_says_how_to_get_one(workspace: Workspace, call: Any
         done = call(*arguments, environment={"RNNPIPE_HOME": str(tmp_path / "empty")})
         assert done.code == 6 and "no Prefect server is up" in done.err and "rnnpipe up" in done.err
     gone = call("deploy", environment={"PREFECT_API_URL": "http://127.0.0.1:9/api"})
-    assert gone.code == 6 and "no Prefect server answers at PREFECT_API_URL" in gone.err
+    assert gone.code == 6 and "no Prefect server answers at http://127.0.0.1:9/api" in gone.err

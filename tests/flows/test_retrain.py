@@ -77,7 +77,7 @@ def test_changed_images_are_told(tmp_path: Path) -> None:
 def test_a_changed_config_is_told_by_its_field() -> None:
     now = basis(training={**TINY["training"], "learning_rate": 0.02})
     assert reason(now, basis()) == f"training.learning_rate 0.01 → 0.02 since {URI} was judged on {AT}"
-    assert reason(basis(registry={"minimum_gain": 0.5}), basis()).startswith("registry.minimum_gain 0.0 → 0.5")
+    assert reason(basis(registry={"margin": 0.5}), basis()).startswith("registry.margin 0.01 → 0.5")
     more = basis(variants=[*TINY["variants"], {"name": "rnn"}])
     assert reason(more, basis()).startswith("variants.rnn ") and "is new since" in reason(more, basis())
 

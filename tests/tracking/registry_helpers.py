@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from rnnpipe.config import RegistryConfig
 from rnnpipe.evaluation.promotion import Decision, Verdict
 from rnnpipe.files import digest_of
 from rnnpipe.references import Recipe
@@ -69,9 +70,9 @@ class Registry:
         """Write a verdict on a version."""
         verdict = Verdict(
             decision=decision, reason=f"so it is {decision.lower()}", total=total, candidate_version=version.uri,
-            candidate_correct=correct, candidate_accuracy=correct / total,
+            candidate_correct=correct, candidate_accuracy=correct / total, rule=RegistryConfig(),
         )  # fmt: skip
-        record_verdict(self.tracking, version, verdict)
+        record_verdict(self.tracking, version, verdict, run_id=version.run_id)
 
     def output(self, stage: str, content: str, **inputs: str) -> Entry:
         """Return an output in the store."""
