@@ -122,6 +122,7 @@ def test_what_was_switched_off_on_the_page_stays_off(url: str, deploy: Callable[
     on = deploy(lambda values: values["deployments"][1]["schedules"][0].update(active=True))
     assert changes_in(on) == ["updated deployment retrain/retrain-nightly (schedule nightly changed)"]
     assert deployment(url, "retrain-nightly")["schedules"][0]["active"]
+    httpx.patch(f"{url}/automations/{restart['id']}", json={"enabled": True}, timeout=30).raise_for_status()
 
 
 def test_a_work_pool_of_another_type_is_refused(url: str, workspace: Workspace, call: Any, deploy: Any) -> None:
@@ -186,7 +187,8 @@ def test_a_download_is_told_once(url: str, call: Any, workspace: Workspace) -> N
         return [event for event in answer.json()["events"] if "digest" in event["payload"]]
 
     wait_for(told, TO_START_S)
-    assert call("run", workspace.config()).code == 0
+    apart = {"tracking": {"experiment": "again"}, "registry": {"register_model": False}}
+    assert call("run", workspace.config("again", **apart)).code == 0
     (event,) = told()
     (dataset,) = workspace.home.glob("store/datasets/*/manifest.json")
     assert event["payload"]["digest"] == read_json(dataset)["digest"] and event["payload"]["dataset"] == "digits"
