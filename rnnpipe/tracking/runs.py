@@ -67,8 +67,10 @@ def start_run(tracking: Tracking, spec: RunSpec) -> str:
         run_id = str(run.info.run_id)
         if run.info.status != "RUNNING" and not _reopened(tracking, run_id):
             return run_id
-        params = {name: value for name, value in spec.params.items() if name not in run.data.params}
-        _log_values(tracking, run_id, params, {**spec.tags, RUN_KEY_TAG: spec.key, OWNER_TAG: _owner()})
+        with tracking.lock():  # a training's own thread may be doing the same
+            held = tracking.client.get_run(run_id).data.params
+            params = {name: value for name, value in spec.params.items() if name not in held}
+            _log_values(tracking, run_id, params, {**spec.tags, RUN_KEY_TAG: spec.key, OWNER_TAG: _owner()})
     return run_id
 
 

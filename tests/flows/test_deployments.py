@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import yaml
-from workspaces import ROOT, Done, Workspace, ask, set_state, start_run, states, wait_for
+from workspaces import ROOT, Done, Workspace, ask, remove_all, set_state, start_run, states, wait_for
 
 from flows.announcements import EVENT
 from flows.server import running_url
@@ -30,12 +30,9 @@ def url(workspace: Workspace) -> str:
 def _leave_nothing(url: str) -> Iterator[None]:
     """Remove what the tests deployed: its runs to come would be in the way of the other tests."""
     yield
-    for deployment in ask(url, "deployments/filter"):
-        httpx.delete(f"{url}/deployments/{deployment['id']}", timeout=30).raise_for_status()
-    for run in ask(url, "flow_runs/filter", flow_runs={"tags": {"all_": [TAG]}}):
-        httpx.delete(f"{url}/flow_runs/{run['id']}", timeout=30).raise_for_status()
-    for automation in ask(url, "automations/filter"):
-        httpx.delete(f"{url}/automations/{automation['id']}", timeout=30).raise_for_status()
+    remove_all(url, "deployments")
+    remove_all(url, "flow_runs", flow_runs={"tags": {"all_": [TAG]}})
+    remove_all(url, "automations")
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 import yaml
-from workspaces import ROOT, Done, Workspace, ask, done, set_state, start_run, states, wait_for
+from workspaces import ROOT, Done, Workspace, ask, done, remove_all, set_state, start_run, states, wait_for
 
 from flows.automations import MOST_STARTS, SILENCE_S
 from flows.flow_process import MODULE
@@ -94,8 +93,7 @@ def test_a_worker_runs_what_is_due_and_leaves_when_told(workspace: Workspace, ca
         ended = done(worker)
     assert ended.code == 143 and "the worker has stopped; 0 runs wait" in ended.out, ended.err
     assert {process.pid for process in workspace.processes()} == before
-    for deployment in ask(url, "deployments/filter"):
-        httpx.delete(f"{url}/deployments/{deployment['id']}", timeout=30).raise_for_status()
+    remove_all(url, "deployments")
 
 
 @pytest.fixture

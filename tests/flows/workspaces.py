@@ -129,10 +129,21 @@ def ask(api_url: str, what: str, **filters: Any) -> list[dict[str, Any]]:
 def start_run(api_url: str, deployment: str, parameters: dict[str, Any]) -> str:
     """Have Prefect run a deployment, and return the flow run's id."""
     (found,) = ask(api_url, "deployments/filter", deployments={"name": {"any_": [deployment]}})
-    place = f"{api_url}/deployments/{found['id']}/create_flow_run"
-    while (answer := httpx.post(place, json={"parameters": parameters}, timeout=60)).status_code == BUSY:
+    answer = patiently("POST", f"{api_url}/deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+    return str(answer.json()["id"])
+
+
+def remove_all(api_url: str, kind: str, **filters: Any) -> None:
+    """Remove all deployments, flow runs or automations that a filter finds."""
+    for each in ask(api_url, f"{kind}/filter", **filters):
+        patiently("DELETE", f"{api_url}/{kind}/{each['id']}")
+
+
+def patiently(method: str, url: str, content: Any = None) -> httpx.Response:
+    """Ask a server until it isn't busy any more."""
+    while (answer := httpx.request(method, url, json=content, timeout=60)).status_code == BUSY:
         time.sleep(1)
-    return str(answer.raise_for_status().json()["id"])
+    return answer.raise_for_status()
 
 
 def set_state(api_url: str, run: str, kind: str, message: str = "") -> None:
