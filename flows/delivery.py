@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from flows.judging import Judgement, judge_and_promote
 from flows.session import Session
-from flows.spool import spool_folder, spooled
+from flows.spool import delivering, spool_folder, waiting
 from flows.stages import Outcome, record_all
 from rnnpipe.errors import RnnpipeError, TrackingError
 from rnnpipe.files import digest_of, read_json, write_json
@@ -26,14 +26,15 @@ def deliver(session: Session, outcome: Outcome) -> Judgement | None:
     Where MLflow can't be reached it stays in the spool, and `session.tracking_problem` says so.
     """
     path = spool_folder(session.workspace) / f"{_name(outcome)}.json"
-    write_json(path, outcome.model_dump(mode="json"))
-    try:
-        session.tracking(outcome.config)
-        deliver_waiting(session, [other for other in spooled(session.workspace) if other != path])
-        return _deliver(session, outcome, path)
-    except TrackingError as error:
-        session.tracking_problem = str(error)
-        return None
+    with delivering(path):
+        write_json(path, outcome.model_dump(mode="json"))
+        try:
+            session.tracking(outcome.config)
+            deliver_waiting(session, waiting(session.workspace))
+            return _deliver(session, outcome, path)
+        except TrackingError as error:
+            session.tracking_problem = str(error)
+            return None
 
 
 def deliver_waiting(session: Session, paths: list[Path]) -> int:

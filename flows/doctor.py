@@ -10,7 +10,7 @@ import psutil
 from filelock import FileLock, SoftFileLock
 
 from flows.health import check_mlflow, check_prefect
-from flows.spool import spooled
+from flows.spool import waiting
 from flows.stack.places import places_of_environment
 from flows.stack.secret_files import SECRETS, read_secret
 from rnnpipe.credentials import is_known
@@ -135,8 +135,8 @@ def check_temporaries(workspace: Path) -> str:
 
 def check_spool(workspace: Path) -> str:
     """Say that MLflow has been told everything; RnnpipeError where something waits."""
-    if waiting := spooled(workspace):
-        raise RnnpipeError(f"MLflow doesn't hold {len(waiting)} pipeline runs completely", "rnnpipe sync")
+    if outcomes := waiting(workspace):
+        raise RnnpipeError(f"MLflow doesn't hold {len(outcomes)} pipeline runs completely", "rnnpipe sync")
     return "MLflow has been told everything"
 
 

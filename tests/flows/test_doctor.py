@@ -30,6 +30,7 @@ from flows.doctor import (
     examine,
 )
 from flows.health import check_mlflow, check_prefect
+from flows.spool import delivering, spool_folder
 from rnnpipe.errors import DeviceError, RnnpipeError, ServiceError, TrackingError
 from rnnpipe.references import Recipe
 from rnnpipe.store import Store
@@ -94,6 +95,15 @@ def test_a_workspace_after_a_run_is_well(workspace: Workspace, first_run: Done, 
     assert (done.code, done.err) == (0, "") and len(done.out.splitlines()) == len(CHECKS)
     assert all(line.startswith("ok ") for line in done.out.splitlines())
     assert " outputs, every file verifies" in done.out and "goes on from there" not in done.out
+
+
+def test_what_a_living_run_is_sending_does_not_wait(home: Path) -> None:
+    path = spool_folder(home) / "a.json"
+    with delivering(path):
+        path.write_text("{}")
+        assert check_spool(home) == "MLflow has been told everything"
+    with pytest.raises(RnnpipeError, match="doesn't hold 1 pipeline run"):
+        check_spool(home)
 
 
 def test_what_is_wrong_stands_in_one_line_with_its_fix(home: Path, call: Callable[..., Done]) -> None:
