@@ -6,6 +6,7 @@ first one's stages and uses them.
 """
 
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -34,6 +35,11 @@ KILLED = (
 HEARTBEAT, CRASHED, ANY_EVENT = "prefect.flow-run.heartbeat", "prefect.flow-run.Crashed", "prefect.flow-run.*"
 TAKEN = {"prefect.flow-run.Pending", "prefect.flow-run.Submitting"}
 AGAIN = {"name": "AwaitingRetry", "state": StateType.SCHEDULED}
+
+
+def was_killed(message: str | None) -> bool:
+    """Say whether a crash's message tells of a killed process."""
+    return any(fnmatchcase(message or "", pattern) for pattern in KILLED)
 
 
 def owner_tag(project: str) -> str:

@@ -13,6 +13,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
 from flows.parameters import FLOWS, Json, parameter_mistakes
+from flows.work_pools import job_variable_mistakes
 from rnnpipe.config.fields import Clash, PlainName, Section
 from rnnpipe.config.mistakes import list_mistakes
 from rnnpipe.config.reading import read_yaml
@@ -20,19 +21,6 @@ from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import ConfigError
 
 SECRETS = ("PASSWORD", "AUTH_STRING", "SECRET", "SECRET_KEY", "SECRET_ACCESS_KEY", "API_KEY", "TOKEN")
-# of each type of work pool, what its jobs can be told; Prefect ignores any other name
-OF_ANY_JOB = {"name", "env", "labels", "command", "stream_output"}
-JOB_VARIABLES = {
-    "process": OF_ANY_JOB | {"working_dir"},
-    "docker": OF_ANY_JOB | {
-        "image", "image_pull_policy", "registry_credentials", "networks", "network_mode", "auto_remove", "volumes",
-        "mem_limit", "memswap_limit", "privileged", "container_create_kwargs",
-    },
-    "kubernetes": OF_ANY_JOB | {
-        "image", "image_pull_policy", "namespace", "service_account_name", "finished_job_ttl", "cluster_config",
-        "job_watch_timeout_seconds", "pod_watch_timeout_seconds",
-    },
-}  # fmt: skip
 
 
 def _check_flow(entrypoint: str) -> str:
@@ -84,19 +72,15 @@ class WorkPool(Section):
     job_variables: Json = Field(default_factory=dict, description="What its jobs are told: env, image, ...")
 
     def clashes(self) -> Iterator[Clash]:
-        """Yield the job variables that this type of pool doesn't have, and passwords, which Prefect would show."""
+        """Yield what is wrong with the job variables, and passwords among them, which Prefect would show."""
         environment = self.job_variables.get("env")
         for name, value in environment.items() if isinstance(environment, dict) else ():
             if name.endswith(SECRETS) or mask_credentials(str(value)) != str(value):
                 yield Clash(
                     ("name", "job_variables"), f"env.{name} holds a password; set it where the worker runs"
                 )
-        known = JOB_VARIABLES[self.type]
-        for name in self.job_variables.keys() - known:
-            nearest = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
-            reason = f"a {self.type} pool has no job variable {name}{hint}"
-            yield Clash(("job_variables", "type"), reason)
+        for mistake in job_variable_mistakes(self.type, self.job_variables):
+            yield Clash(("job_variables", "type"), mistake)
 
 
 class Schedule(Section):

@@ -23,11 +23,11 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from prefect.exceptions import ObjectNotFound
 from prefect.types._datetime import parse_datetime
 from prefect.utilities.callables import parameter_schema
-from prefect.workers.process import ProcessWorker
 
 from flows.automations import HEARTBEAT_S, automations, owner_tag, put
 from flows.deployment_file import Deployment, DeploymentFile, Schedule, Trigger, WorkPool
 from flows.parameters import Json
+from flows.work_pools import job_template
 from rnnpipe import __version__
 from rnnpipe.catalogue import load_target
 from rnnpipe.errors import ServiceError
@@ -69,9 +69,8 @@ def _put_pool(client: SyncPrefectClient, pool: WorkPool) -> Change:
     try:
         there = client.read_work_pool(pool.name)
     except ObjectNotFound:
-        # the other types' workers know their own template, and fill it in
-        template = ProcessWorker.get_default_base_job_template() if pool.type == "process" else {}
-        client.create_work_pool(WorkPoolCreate(name=pool.name, type=pool.type, base_job_template=template))
+        pool_of_type = WorkPoolCreate(name=pool.name, type=pool.type, base_job_template=job_template(pool.type))
+        client.create_work_pool(pool_of_type)
         return Change(subject, "created")
     if there.type != pool.type:
         raise ServiceError(

@@ -3,9 +3,9 @@
 A run that Prefect has started again is another attempt of the same flow run: each has a lock of its own.
 """
 
+import atexit
 import contextlib
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
@@ -21,19 +21,20 @@ MESSAGE = "its process died"
 
 logger = logging.getLogger("rnnpipe.ghosts")
 
+_held: list[FileLock] = []  # until the process ends
 
-@contextlib.contextmanager
-def living_run(workspace: Path, flow_run_id: str, attempt: int) -> Iterator[None]:
-    """Hold the lock that tells that the process of a flow run's attempt is alive; any death frees it."""
+
+def hold_run(workspace: Path, flow_run_id: str, attempt: int) -> None:
+    """Hold the lock that tells that the process of a flow run's attempt is alive, as long as it is.
+
+    It is gone only at an orderly end: by then Prefect has been told how run and tasks ended.
+    """
     path = _folder(workspace) / f"{flow_run_id}.{attempt}.lock"
     lock = FileLock(path)
     with _registry(workspace):
         lock.acquire()
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        lock.release()
+    atexit.register(path.unlink, missing_ok=True)
+    _held.append(lock)
 
 
 def close_dead_runs(workspace: Path) -> None:

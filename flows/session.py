@@ -11,7 +11,7 @@ from uuid import uuid4
 from prefect import Task
 from prefect.runtime import flow_run
 
-from flows.ghosts import close_dead_runs, living_run
+from flows.ghosts import close_dead_runs, hold_run
 from flows.progress import LogProgress, Progress
 from flows.running import DirectRunner, Pending, PrefectRunner, Runner
 from flows.why import forecast
@@ -147,22 +147,14 @@ def open_session() -> Iterator[Session]:
     logging.getLogger("rnnpipe").setLevel(logging.INFO)  # what the run's log in Prefect takes
     _current = opened = Session(_progress)
     try:
-        with _known_to_prefect(opened):
-            yield opened
+        if opened.in_prefect:
+            close_dead_runs(opened.workspace)
+            hold_run(opened.workspace, opened.flow_run_id, flow_run.run_count)
+        yield opened
     finally:
         _current = None
         opened.launcher.close()
         opened.runner.close()
-
-
-@contextlib.contextmanager
-def _known_to_prefect(session: Session) -> Iterator[None]:
-    if not session.in_prefect:
-        yield
-        return
-    close_dead_runs(session.workspace)
-    with living_run(session.workspace, session.flow_run_id, flow_run.run_count):
-        yield
 
 
 def session() -> Session:

@@ -28,7 +28,7 @@ from prefect.states import AwaitingRetry
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
-from flows.automations import ASKED_TO_END, MOST_STARTS
+from flows.automations import ASKED_TO_END, MOST_STARTS, was_killed
 from flows.flow_process import MODULE
 from flows.ghosts import close_dead_runs
 from rnnpipe.errors import ServiceError
@@ -113,6 +113,8 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         self._running.add(attempt)
         try:
             result = await super().run(flow_run, configuration, attempt)
+            if result.status_code and not self._stopping:
+                await self._hand_back(flow_run.id)
             # Prefect has told the server how it ended, and would tell it again: of a run that was started since
             return result.model_copy(update={"status_code": 0})
         finally:
@@ -145,13 +147,16 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         return bool(state and state.is_final())
 
     async def _hand_back(self, flow_run_id: UUID) -> bool:
-        """Let a run that crashed be started again; one that came to its end, or was cancelled, is left alone.
+        """Let a run that was killed or stopped be started again; one that ended by itself is left alone.
 
-        The server's automation does so for a crash; not if it was one too many, and being stopped is no crash.
+        The server's automation does so too; not if it was one crash too many, though being stopped is none, and not
+        where the server lost the event, as it does on SQLite when that is busy.
         """
         deadline = time.monotonic() + SERVER_S
         try:
             while (state := (await self.client.read_flow_run(flow_run_id)).state) and state.is_crashed():
+                if not was_killed(state.message):
+                    return False
                 await asyncio.sleep(POLL_S)
                 if time.monotonic() > deadline:
                     await self.client.set_flow_run_state(flow_run_id, AwaitingRetry(message=HANDED_BACK))

@@ -178,6 +178,8 @@ def test_a_run_goes_on_after_its_worker_was_killed(own: Workspace, output: Any) 
         wait_for(lambda: states(url, run)[-1] == "Completed")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 143
-    wait_for(lambda: task_states(url, run) <= {"COMPLETED", "CRASHED"}, TO_CLOSE_S)  # the server records them later
+    wait_for(
+        lambda: task_states(url, run) <= {"COMPLETED", "CRASHED"}, TO_CLOSE_S
+    )  # the server records them later
     first, second = resumed_at(own)
     assert 0 < first <= second

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import yaml
 from workspaces import Done, Workspace, done, wait_for
 
@@ -22,6 +23,10 @@ from flows.stack.services import SERVICES
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("postgres", "prefect", "mlflow")
+needs_postgres = pytest.mark.skipif(
+    not (shutil.which("postgres") or list(Path("/usr/lib/postgresql").glob("*/bin/postgres"))),
+    reason="Postgres isn't installed: apt-get install postgresql",
+)
 STOP_TIMEOUT_S = 240.0  # a worker alone has 75
 
 

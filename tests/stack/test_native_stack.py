@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 import yaml
-from stack_helpers import ROOT, Stack, new_stack
+from stack_helpers import ROOT, Stack, needs_postgres, new_stack
 from workspaces import TINY, wait_for
 
 from flows.stack.databases import DATABASES
@@ -21,7 +21,7 @@ from flows.stack.postgres import program
 from flows.stack.secret_files import USER
 from flows.stack.services import SERVICES
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [needs_postgres, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 RUN_TIMEOUT_S = 600.0
 MIRROR_PASSWORD = "a-mirror-s-own-password"  # noqa: S105 (it has to be found nowhere)

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from stack_helpers import Stack, new_stack
+from stack_helpers import Stack, needs_postgres, new_stack
 from workspaces import wait_for
 
+pytestmark = needs_postgres
 ONLY = ("postgres", "databases")
 
 

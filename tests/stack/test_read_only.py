@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stack_helpers import ROOT, Stack, new_stack
+from stack_helpers import ROOT, Stack, needs_postgres, new_stack
 from workspaces import wait_for
 
 from flows.stack.health import check_health
@@ -45,15 +45,17 @@ def can_be_sealed() -> bool:
     return subprocess.run(probe, capture_output=True, check=False, env=environment).returncode == 0
 
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1200),
-    pytest.mark.skipif(not can_be_sealed(), reason="only root of a Linux machine can take the file system away"),
-]
+pytestmark = [needs_postgres, pytest.mark.slow, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sealable() -> None:
+    if not can_be_sealed():
+        pytest.skip("only root of a Linux machine can take the file system away")
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
+def stack(_sealable: None) -> Iterator[Stack]:
     """A stack whose databases are there; its servers are started by the tests."""
     with new_stack() as stack, stack.running(("postgres", "databases", "mlflow-upgrade")):
         yield stack
