@@ -42,7 +42,7 @@ logger = logging.getLogger("rnnpipe.worker")
 PATIENCE_S = 60.0  # what a run gets to end by itself; a training that is asked to end writes a checkpoint
 SERVER_S = 3.0  # what the server's automation gets to start a run again that has just crashed
 POLL_S = 0.1
-HANDED_BACK = "its worker was stopped; another one goes on with it"
+HANDED_BACK = "it was stopped or killed; a worker goes on with it"
 
 
 class FlowProcess(ProcessJobConfiguration):
@@ -149,8 +149,8 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
     async def _hand_back(self, flow_run_id: UUID) -> bool:
         """Let a run that was killed or stopped be started again; one that ended by itself is left alone.
 
-        The server's automation does so too; not if it was one crash too many, though being stopped is none, and not
-        where the server lost the event, as it does on SQLite when that is busy.
+        The server's automation does so too; but not if it was one crash too many, though being stopped is none, and
+        not where the server lost the event, as it does on SQLite when that is busy.
         """
         deadline = time.monotonic() + SERVER_S
         try:
