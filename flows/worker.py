@@ -149,8 +149,8 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
     async def _hand_back(self, flow_run_id: UUID) -> bool:
         """Let a run that was killed or stopped be started again; one that ended by itself is left alone.
 
-        The server's automation does so too; but not if it was one crash too many, though being stopped is none, and
-        not where the server lost the event, as it does on SQLite when that is busy.
+        The server's automation does so too; but not if it was one crash too many, though being stopped is none,
+        and not where the server lost the event, as it does on SQLite when that is busy.
         """
         deadline = time.monotonic() + SERVER_S
         try:
