@@ -5,14 +5,25 @@ their last checkpoint. So a run that was taken for dead and isn't does no harm: 
 first one's stages and uses them.
 """
 
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
+from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterEndTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.states import AwaitingRetry
 
 from flows.ghosts import MESSAGE
 
@@ -20,6 +31,9 @@ HEARTBEAT_S = 30  # the shortest that Prefect has
 SILENCE_S = 3 * HEARTBEAT_S  # so long without a sign of life, and a run counts as dead
 START_S = 600  # a run that was handed to a process pool has begun by then, or its worker died in between
 MOST_STARTS = 10  # a run that crashes each time stays crashed in the end
+SERVER_S = 3.0  # what the server's automation gets to start a run again that has just crashed
+RECENT = timedelta(days=1)
+HANDED_BACK = "it was stopped or killed; a worker goes on with it"
 SILENT = f"no sign of life for {SILENCE_S} s"
 ASKED_TO_END = "Execution was aborted by a termination signal."  # Prefect's words
 # how Prefect, or flows/ghosts.py, says that a process was killed; one that fails by itself would fail again
@@ -87,6 +101,27 @@ def automations(project: str) -> list[AutomationCore]:
             actions=[ChangeFlowRunState(message="started again: it was taken and never began", **AGAIN)],
         ),
     ]
+
+
+def start_killed_again(pool: str) -> None:
+    """Let runs of a pool be started again that were killed lately, where the automation missed it.
+
+    On SQLite, Prefect loses an event now and then when it is busy.
+    """
+    since = datetime.now(UTC) - RECENT
+    crashed = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED]))
+    of_pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
+    with get_client(sync_client=True) as client:
+
+        def killed() -> set[UUID]:
+            recent = FlowRunFilter(state=crashed, end_time=FlowRunFilterEndTime(after_=since))
+            found = client.read_flow_runs(flow_run_filter=recent, work_pool_filter=of_pool)
+            return {run.id for run in found if run.state and was_killed(run.state.message)}
+
+        if before := killed():
+            time.sleep(SERVER_S)  # the automation may just be at it
+            for flow_run_id in before & killed():
+                client.set_flow_run_state(flow_run_id, AwaitingRetry(message=HANDED_BACK))
 
 
 def put(client: SyncPrefectClient, wanted: AutomationCore, present: list[Any]) -> str:

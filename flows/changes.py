@@ -11,7 +11,7 @@ from rnnpipe.explanation import what_differs
 from rnnpipe.files import digest_of, sha256_file, sha256_tree
 from rnnpipe.provenance import PACKAGE
 from rnnpipe.references import Recipe
-from rnnpipe.tracking.judged import Basis, Judged, judged_versions
+from rnnpipe.tracking.judged import FAILED, Basis, Judged, judged_versions
 
 CODE_FOLDERS, CODE_FILES = ("data", "evaluation", "models", "training"), ("runtime.py",)
 # who else is asked for the images, where they lie, how runs are called and kept: none of it changes a verdict
@@ -60,4 +60,6 @@ def change_since(basis: Basis, judged: Sequence[Judged], model_name: str) -> Cha
             return Change(reason, each)
     if not judged:
         return Change(f"no version of {model_name} says what it was judged on")
+    if failed := judged[0].basis.get(FAILED):
+        return Change(f"{', '.join(failed)} had failed when {judged[0].uri} was judged on {judged[0].at}")
     return Change(f"{what_differs(basis, [judged[0].basis])} since {judged[0].uri} was judged on {judged[0].at}")

@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -47,7 +46,7 @@ class Change:
         return f"{self.what:9} {self.subject}{f' ({self.details})' if self.details else ''}"
 
 
-def bring_in_line(file: DeploymentFile, workspace: Path) -> Iterator[Change]:
+def bring_in_line(file: DeploymentFile) -> Iterator[Change]:
     """Make the server hold what a file says, and yield a line for each thing; errors are the client's."""
     with get_client(sync_client=True) as client:
         for pool in {entry.work_pool.name: entry.work_pool for entry in file.deployments}.values():
@@ -57,7 +56,7 @@ def bring_in_line(file: DeploymentFile, workspace: Path) -> Iterator[Change]:
             yield Change(f"automation {automation.name}", put(client, automation, present))
         kept = set()
         for entry in file.deployments:
-            deployment = OnServer(client, file, entry, workspace)
+            deployment = OnServer(client, file, entry)
             yield deployment.put()
             yield from deployment.put_triggers()
             kept.add(deployment.id)
@@ -92,14 +91,12 @@ def _remove_others(client: SyncPrefectClient, file: DeploymentFile, kept: set[UU
 class OnServer:
     """A deployment of the file and what the server holds of it."""
 
-    def __init__(
-        self, client: SyncPrefectClient, file: DeploymentFile, entry: Deployment, workspace: Path
-    ) -> None:
+    def __init__(self, client: SyncPrefectClient, file: DeploymentFile, entry: Deployment) -> None:
         module, _, name = entry.entrypoint.rpartition(".")
         flow: Flow[..., Any] = load_target(f"{module}:{name}")
         self.client, self.entry, self.flow_name = client, entry, flow.name
-        self.full_name = f"{flow.name}/{entry.name}"
-        self.wanted = _as_json(_wanted(file, entry, flow, workspace))
+        self.full_name, self.owner = f"{flow.name}/{entry.name}", owner_tag(file.name)
+        self.wanted = _as_json(_wanted(file, entry, flow))
         self.id = UUID(int=0)
 
     def put(self) -> Change:
@@ -110,6 +107,11 @@ class OnServer:
         except ObjectNotFound:
             self._write()
             return Change(subject, "created")
+        if self.owner not in present.tags:
+            raise ServiceError(
+                f"the server has a deployment {self.full_name} that isn't of this file (no tag {self.owner})",
+                "give yours another name in the file, or delete that one on the server",
+            )
         self.id = present.id
         there = _as_json(_present(present))
         schedules = there["schedules"]
@@ -164,11 +166,9 @@ class OnServer:
         )  # fmt: skip
 
 
-def _wanted(file: DeploymentFile, entry: Deployment, flow: Flow[..., Any], workspace: Path) -> Json:
+def _wanted(file: DeploymentFile, entry: Deployment, flow: Flow[..., Any]) -> Json:
     pool, limit = entry.work_pool, entry.concurrency_limit
     environment = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}
-    if pool.type == "process":  # a job's folder is a temporary one, and so would be its workspace
-        environment["RNNPIPE_HOME"] = str(workspace)
     return {
         "version": __version__,
         "description": entry.description or flow.description,

@@ -146,8 +146,8 @@ def check_device(workspace: Path) -> str:
 
     locks_folder()
     device = resolve_device("auto")
-    beside = f", {cpu_cores()} trainings at a time" if device.kind == "cpu" else ", one training at a time"
-    return f"{describe_device(device.torch)}, {device.reason}{beside}"
+    beside = f"{cpu_cores()} trainings of a run" if device.kind == "cpu" else "one training"
+    return f"{describe_device(device.torch)}, {device.reason}, {beside} at a time"
 
 
 def check_passwords(workspace: Path) -> str:

@@ -13,7 +13,7 @@ from filelock import FileLock
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Crashed
+from prefect.states import Cancelled, Crashed
 
 from rnnpipe.processes.lifetime import is_held
 
@@ -58,8 +58,11 @@ def _close(client: SyncPrefectClient, flow_run_id: UUID, attempt: int) -> None:
         is_open = task_run.state is not None and not task_run.state.is_final()
         if is_open and task_run.flow_run_run_count <= attempt:
             client.set_task_run_state(task_run.id, Crashed(message=MESSAGE), force=True)
-    is_open = run.state is not None and (run.state.is_running() or run.state.is_cancelling())
-    if is_open and run.run_count <= attempt:  # else it was started again, or waits for that
+    if run.state is None or run.run_count > attempt:  # it was started again
+        return
+    if run.state.is_cancelling():
+        client.set_flow_run_state(flow_run_id, Cancelled(message=MESSAGE), force=True)
+    elif run.state.is_running():
         client.set_flow_run_state(flow_run_id, Crashed(message=MESSAGE), force=True)
         logger.warning("the flow run %s was still open: %s", run.name, MESSAGE)
 

@@ -28,7 +28,7 @@ def deploy(path: Path, tell: Tell) -> None:
     """Bring the server in line with a file of deployments, and tell what was done."""
     workspace = _prepare()
     with standing_server(workspace), prefect_errors():
-        _deploy(path, workspace, tell)
+        _deploy(path, tell)
 
 
 def serve(path: Path, limit: int, tell: Tell) -> int:
@@ -43,7 +43,7 @@ def serve(path: Path, limit: int, tell: Tell) -> int:
                 f"the deployments are for several work pools: {', '.join(sorted(pools))}",
                 "rnnpipe up, rnnpipe deploy, and a worker for each",
             )
-        _deploy(path, workspace, tell)
+        _deploy(path, tell)
         tell(f"Prefect's pages: {url.removesuffix('/api')}")
         from flows.worker import work
 
@@ -77,13 +77,13 @@ def _prepare() -> Path:
     return workspace
 
 
-def _deploy(path: Path, workspace: Path, tell: Tell) -> None:
+def _deploy(path: Path, tell: Tell) -> None:
     from flows.deployment_file import load_deployments
 
     file = load_deployments(path)
     from flows.deployments import bring_in_line
 
-    for change in bring_in_line(file, workspace):
+    for change in bring_in_line(file):
         tell(str(change))
 
 

@@ -1,6 +1,6 @@
 """The main job: download → sequences → train each variant → evaluate → compare → register → promote."""
 
-from prefect import flow
+from prefect import State, flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.changes import basis_of
@@ -43,7 +43,7 @@ def pipeline(
     evaluation: EvaluationConfig = EVALUATION,
     tracking: TrackingConfig = TRACKING,
     registry: RegistryConfig = REGISTRY,
-) -> RunSummary:
+) -> RunSummary | State[RunSummary]:
     """Train every variant on the images, compare them, register the best; promote it if it is better."""
     config = PipelineConfig(
         name=name, data=data, sequence=sequence, variants=variants, seeds=seeds, training=training,

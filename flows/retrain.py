@@ -55,7 +55,7 @@ def retrain(
     tracking: TrackingConfig = TRACKING,
     registry: RegistryConfig = REGISTRY,
     force: bool = False,
-) -> RunSummary | Skip | State[Skip]:
+) -> RunSummary | State[RunSummary] | Skip | State[Skip]:
     """Do what the pipeline does if anything has changed since the last verdict, or if `force` says so."""
     config = PipelineConfig(
         name=name, data=data, sequence=sequence, variants=variants, seeds=seeds, training=training,

@@ -79,7 +79,9 @@ def _run_in_prefect(load: Callable[[], Any], parameters: dict[str, Any], workspa
 
         hold_on()
         try:
-            result = load()(**parameters)
+            result = load()(**parameters, return_state=True).result(raise_on_failure=False)
+            if isinstance(result, BaseException):
+                raise result
         except Exception as error:
             if isinstance(error, RnnpipeError) or (problem := problem_of(url)) is None:
                 _drain_quietly(INTERRUPTED_TIMEOUT_S)

@@ -24,25 +24,30 @@ import httpx
 import psutil
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry
+from prefect.states import AwaitingRetry, Cancelled
 from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
-from flows.automations import ASKED_TO_END, MOST_STARTS, was_killed
+from flows.automations import (
+    ASKED_TO_END,
+    HANDED_BACK,
+    MOST_STARTS,
+    SERVER_S,
+    start_killed_again,
+    was_killed,
+)
 from flows.flow_process import MODULE
 from flows.ghosts import close_dead_runs
 from rnnpipe.errors import ServiceError
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun
+    from prefect.client.schemas.objects import FlowRun, State
     from prefect.client.schemas.responses import WorkerFlowRunResponse
 
 logger = logging.getLogger("rnnpipe.worker")
 
 PATIENCE_S = 60.0  # what a run gets to end by itself; a training that is asked to end writes a checkpoint
-SERVER_S = 3.0  # what the server's automation gets to start a run again that has just crashed
 POLL_S = 0.1
-HANDED_BACK = "it was stopped or killed; a worker goes on with it"
 
 
 class FlowProcess(ProcessJobConfiguration):
@@ -88,6 +93,7 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         super().__init__(work_pool_name=pool, name=name, limit=limit)
         self._stopping = False
         self._running: set[Attempt] = set()
+        self._cancelled: set[UUID] = set()
 
     async def _get_scheduled_flow_runs(self) -> "list[WorkerFlowRunResponse]":
         """Return the runs that are due; none while stopping, and none whose last attempt isn't quite over."""
@@ -126,25 +132,26 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         ended: set[UUID] = set()
         asked: set[Attempt] = set()
         deadline = time.monotonic() + PATIENCE_S
-        while self._running or self._submitting_flow_run_ids:
-            ended |= {attempt.flow_run_id for attempt in self._running}
+        while self._running or (self._submitting_flow_run_ids and time.monotonic() < deadline):
             for attempt in [attempt for attempt in self._running if attempt.process]:
                 if attempt not in asked:
                     asked.add(attempt)
-                    if not await self._is_over(attempt.flow_run_id):
+                    state = await self._state_of(attempt.flow_run_id)
+                    if state is None or not state.is_final():  # else it is sending the last states of its tasks
                         attempt.send(signal.SIGTERM)
+                    if state is not None and state.is_cancelling():
+                        self._cancelled.add(attempt.flow_run_id)
+                    ended.add(attempt.flow_run_id)
                 elif time.monotonic() > deadline:
                     attempt.send(signal.SIGKILL)
             await asyncio.sleep(POLL_S)
-        return sum([await self._hand_back(flow_run_id) for flow_run_id in ended])
+        return sum(await asyncio.gather(*map(self._hand_back, ended)))
 
-    async def _is_over(self, flow_run_id: UUID) -> bool:
-        """Say whether a run has ended: its process is sending the last states of its tasks, then."""
-        try:
-            state = (await self.client.read_flow_run(flow_run_id)).state
-        except httpx.HTTPError:
-            return False
-        return bool(state and state.is_final())
+    async def _state_of(self, flow_run_id: UUID) -> "State | None":
+        """Return a run's state; None where the server doesn't say, or doesn't know the run any more."""
+        with contextlib.suppress(httpx.HTTPError, ObjectNotFound):
+            return (await self.client.read_flow_run(flow_run_id)).state
+        return None
 
     async def _hand_back(self, flow_run_id: UUID) -> bool:
         """Let a run that was killed or stopped be started again; one that ended by itself is left alone.
@@ -154,14 +161,17 @@ class FlowWorker(ProcessWorker, abc.ABC):  # as an ABC it isn't entered as Prefe
         """
         deadline = time.monotonic() + SERVER_S
         try:
-            while (state := (await self.client.read_flow_run(flow_run_id)).state) and state.is_crashed():
+            while (state := await self._state_of(flow_run_id)) and state.is_crashed():
+                if flow_run_id in self._cancelled:  # it ended as a crash, since it was asked to end
+                    await self.client.set_flow_run_state(flow_run_id, Cancelled(), force=True)
+                    return False
                 if not was_killed(state.message):
                     return False
                 await asyncio.sleep(POLL_S)
                 if time.monotonic() > deadline:
                     await self.client.set_flow_run_state(flow_run_id, AwaitingRetry(message=HANDED_BACK))
                     return True
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, ObjectNotFound) as error:
             logger.warning("the flow run %s can't be handed back (%s)", flow_run_id, type(error).__name__)
             return False
         return bool(state and not state.is_final())
@@ -171,6 +181,7 @@ def work(workspace: Path, pool: str, limit: int, tell: Callable[[str], None]) ->
     """Take runs from a work pool until SIGTERM or SIGINT, and return its number; nothing is left running."""
     _check_pool(pool)
     close_dead_runs(workspace)
+    start_killed_again(pool)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         return asyncio.run(_work(FlowWorker(pool, limit), tell))

@@ -25,6 +25,7 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests in one of the test processes, and all that run flows in one, with one workspace.
 
@@ -61,6 +62,7 @@ def _prefect_knows_the_server(workspace: Workspace) -> None:
         patch.setenv("PREFECT_API_URL", keep_server(workspace.home))
         importlib.import_module("flows.pipeline")
         # it may be imported already, with other settings, and its handlers gone
+        logging.getLogger("rnnpipe").handlers.clear()
         importlib.import_module("prefect.context").refresh_global_settings_context()
         importlib.import_module("prefect.logging.configuration").setup_logging(incremental=False)
 

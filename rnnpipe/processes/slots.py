@@ -1,4 +1,4 @@
-"""OS locks that share out devices: one training a GPU; on a CPU each training takes as many cores as threads."""
+"""OS locks that share out devices, each to one run at a time; on a CPU its jobs take as many cores as threads."""
 
 import contextlib
 import os
@@ -78,25 +78,27 @@ def waits_for(folder: Path) -> str | None:
 
 
 def _take(device: str, job: Job) -> tuple[list[FileLock], str]:
-    """Take all the locks that a job needs, or none; return them, and in words who has those that are missing."""
+    """Take all the locks that a job needs, or none; return them, and in words which other runs have the device.
+
+    A device works for one run at a time: the cores of a CPU are shared by the jobs of a run, not by runs.
+    """
     name, total = device.replace(":", "-"), cpu_cores() if device == "cpu" else 1
-    needed = min(job.threads, total)
-    taken, missing = list[FileLock](), list[Path]()
-    for path in [locks_folder() / f"{name}-{number}.lock" for number in range(total)]:
-        lock = FileLock(path)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            missing.append(path)
-            continue
-        taken.append(lock)
-        if len(taken) == needed:
-            for each in taken:
-                note_holder(Path(each.lock_file), job.what, job.run)
-            return taken, ""
-    for lock in taken:
-        lock.release()
-    holders = {holder_of(path) for path in missing}
-    if any(holder == UNKNOWN or holds_for(holder, job.run) for holder in holders):
-        return [], ""
-    return [], f"{device}, held by {', '.join(sorted(holders))}"
+    needed, free, held = min(job.threads, total), list[FileLock](), list[Path]()
+    with FileLock(locks_folder() / f"{name}.guard"):  # else two runs could take a core each at the same time
+        for path in [locks_folder() / f"{name}-{number}.lock" for number in range(total)]:
+            lock = FileLock(path)
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                held.append(path)
+            else:
+                free.append(lock)
+        others = {holder for holder in map(holder_of, held) if not holds_for(holder, job.run)}
+        taken = [] if others else free[:needed] if len(free) >= needed else []
+        for lock in free[len(taken) :]:
+            lock.release()
+        for lock in taken:
+            note_holder(Path(lock.lock_file), job.what, job.run)
+    if others and UNKNOWN not in others:
+        return taken, f"{device}, held by {', '.join(sorted(others))}"
+    return taken, ""

@@ -27,6 +27,7 @@ from rnnpipe.tracking.runs import log_artifact_files
 JUDGED_TAG = "rnnpipe.judged"
 PROFILE_TAG = "rnnpipe.profile_digest"
 DRIFT_TAG = "rnnpipe.drift"
+FAILED = "failed"  # in a basis: the trainings that came to no model
 FOLDER = "images"
 PROFILE_NAME = Path(PROFILE).name
 DRIFT_NAME = "drift.json"

@@ -37,6 +37,12 @@ def test_a_dead_attempt_is_closed_but_not_the_one_after_it(workspace: Workspace)
     close_dead_runs(workspace.home)
     assert found() == ("CRASHED", 2)
 
+    set_state(url, run, "RUNNING")
+    set_state(url, run, "CANCELLING")
+    lock.with_name(f"{run}.3.lock").touch()
+    close_dead_runs(workspace.home)
+    assert found()[0] == "CANCELLED"  # a crash would be started again
+
 
 def post(url: str, what: str, **values: Any) -> dict[str, Any]:
     made: dict[str, Any] = httpx.post(f"{url}/{what}", json=values, timeout=30).raise_for_status().json()

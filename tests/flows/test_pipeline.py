@@ -188,6 +188,11 @@ def test_a_variant_that_fails_stops_no_other(workspace: Workspace, call: Any) ->
     assert "failed: rnn-8x1-relu-lr10 s0: " in done.out
     assert "fix: lower training.learning_rate, or set training.gradient_clip_norm" in done.out
     assert "gru-8x1-lr0.01" in done.out
+    (flow_run,) = ask(
+        str(running_url(workspace.home)), "flow_runs/filter", flow_runs={"name": {"like_": "diverging"}}
+    )
+    assert (flow_run["state"]["type"], flow_run["state"]["name"]) == ("FAILED", "Incomplete")
+    assert "rnn-8x1-relu-lr10 s0: " in flow_run["state"]["message"]
     tracking = open_tracking(sqlite_uri(workspace.home / "mlflow.db"), "diverging", workspace.home)
     assert {run.info.run_name: run.info.status for run in runs_of(tracking)} == {
         "rnn-8x1-relu-lr10 s0": "FAILED",

@@ -101,6 +101,11 @@ def test_without_a_verdict_there_is_something_to_do() -> None:
     assert change_since(basis(), [], "x").reason == "no version of x says what it was judged on"
 
 
+def test_what_failed_is_tried_again() -> None:
+    judged = {**basis(), "failed": ["gru s0", "lstm s0"]}
+    assert reason(basis(), judged) == f"gru s0, lstm s0 had failed when {URI} was judged on {AT}"
+
+
 @pytest.fixture(scope="module")
 def tracking(workspace: Workspace) -> Tracking:
     return open_tracking(sqlite_uri(workspace.home / "mlflow.db"), MODEL, workspace.home)

@@ -64,26 +64,26 @@ def still(is_true: Callable[[], bool]) -> bool:
 
 def test_as_many_jobs_at_once_as_the_cores_carry(holders: Holders, wait_for: WaitFor) -> None:
     for name in ("a", "b"):
-        holders.start(name)
+        holders.start(name, run="one")
     holders.start("gpu", "cuda:0")
     wait_for(lambda: sorted(holders.holding) == ["a", "b", "gpu"])
-    holders.start("c")
+    holders.start("c", run="one")
     assert still(lambda: "c" not in holders.holding)
     holders.end("b")
     wait_for(lambda: sorted(holders.holding) == ["a", "c", "gpu"])
 
 
 def test_a_job_of_two_threads_takes_two_cores_or_none(holders: Holders, wait_for: WaitFor) -> None:
-    holders.start("narrow")
+    holders.start("narrow", run="one")
     wait_for(lambda: holders.holding == ["narrow"])
-    holders.start("wide", threads=64)
+    holders.start("wide", run="one", threads=64)
     assert still(lambda: holders.holding == ["narrow"])
-    holders.start("other")
+    holders.start("other", run="one")
     wait_for(lambda: "other" in holders.holding)  # what isn't enough for the wide one is not kept by it
     for name in ("narrow", "other"):
         holders.end(name)
     wait_for(lambda: holders.holding == ["wide"])
-    holders.start("last")
+    holders.start("last", run="one")
     assert still(lambda: holders.holding == ["wide"])
 
 
@@ -103,6 +103,23 @@ def test_who_waits_says_for_whom_unless_it_is_its_own_run(holders: Holders, wait
         holders.end(name)
     wait_for(lambda: not holders.holding)
     wait_for(lambda: not list(locks_folder().glob("*.holder")))
+
+
+def test_a_device_works_for_one_run_at_a_time_though_a_core_is_free(holders: Holders, wait_for: WaitFor) -> None:
+    holders.start("first", run="ab12")
+    wait_for(lambda: holders.holding == ["first"])
+    names = {f"of run {number}" for number in range(4)}
+    for name in names:
+        holders.start(name)
+    assert still(lambda: holders.holding == ["first"])
+    wait_for(lambda: str(holders.waits_for("of run 0")).startswith("cpu, held by first (run ab12, "))
+    holders.end("first")
+    while names:
+        wait_for(lambda: names & set(holders.holding))
+        assert still(lambda: len(holders.holding) == 1)
+        (name,) = holders.holding
+        names.remove(name)
+        holders.end(name)
 
 
 def test_a_killed_holder_frees_the_slot_for_who_waits(
