@@ -34,14 +34,14 @@ def _ask_postgres(places: Places) -> None:
 
 
 def _ask_prefect(places: Places) -> None:
-    address = f"http://127.0.0.1:{places.port_of('prefect')}/api/admin/version"
+    address = f"http://{places.asked}:{places.port_of('prefect')}/api/admin/version"
     httpx.get(address, auth=_login(places), timeout=TIMEOUT_S).raise_for_status()
 
 
 def _ask_mlflow(places: Places) -> None:
-    address = f"http://127.0.0.1:{places.port_of('mlflow')}/api/2.0/mlflow/experiments/search"
+    address = f"http://{places.asked}:{places.port_of('mlflow')}/api/2.0/mlflow/experiments/search"
     auth = (USER, read_secret(places.secrets, "mlflow_password"))
-    for host in (places.mlflow, MLFLOW_NAME):
+    for host in (places.mlflow, places.mlflow_host, MLFLOW_NAME):
         answer = httpx.get(
             address, params={"max_results": 1}, auth=auth, headers={"Host": host}, timeout=TIMEOUT_S
         )

@@ -131,7 +131,7 @@ class _Stack:
         if not hasattr(self.places, name):
             return
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port := self.places.port_of(name))) == 0:
+            if probe.connect_ex((self.places.asked, port := self.places.port_of(name))) == 0:
                 raise ServiceError(f"port {port} is in use", f"rnnpipe stack up --{name}-port with a free one")
 
     def _tell_up(self, name: str, how: str) -> None:
@@ -172,6 +172,6 @@ def _tell_addresses(places: Places, tell: Tell) -> None:
     path = places.folder / CLIENT_FILE
     write_bytes(path, "\n".join([*lines, ""]).encode())
     tell(f"Prefect  {places.prefect_page}  log in with what stands in {places.secrets / 'prefect_login'}")
-    tell(f"MLflow   http://{places.mlflow}  user admin, password in {places.secrets / 'mlflow_password'}")
+    tell(f"MLflow   {places.mlflow_page}  user admin, password in {places.secrets / 'mlflow_password'}")
     tell(f"in another shell: source {shlex.quote(str(path))}")
     tell("Ctrl-C stops it all")

@@ -3,8 +3,10 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-NAMED = ("secrets", "listen", "postgres", "prefect", "mlflow", "prefect_page")
+EVERYWHERE = "0.0.0.0"  # noqa: S104 (it is told so, inside containers)
+NAMED = ("secrets", "listen", "postgres", "prefect", "mlflow", "prefect_page", "mlflow_page")
 VARIABLES = {name: f"RNNPIPE_{name.upper()}" for name in NAMED}
 
 
@@ -15,10 +17,21 @@ class Places:
     folder: Path  # each service has one of its own in it
     secrets: Path
     listen: str = "127.0.0.1"
-    postgres: str = "127.0.0.1:5432"
+    postgres: str = "127.0.0.1:54320"  # 5432 is that of the system's own
     prefect: str = "127.0.0.1:4200"
     mlflow: str = "127.0.0.1:5000"
-    prefect_page: str = "http://127.0.0.1:4200"  # as a browser reaches it
+    prefect_page: str = "http://127.0.0.1:4200"  # as browsers and other machines reach it
+    mlflow_page: str = "http://127.0.0.1:5000"
+
+    @property
+    def mlflow_host(self) -> str:
+        """How browsers and other machines call MLflow; it refuses other names."""
+        return urlsplit(self.mlflow_page).netloc
+
+    @property
+    def asked(self) -> str:
+        """The address at which a server is reached on its own machine."""
+        return "127.0.0.1" if self.listen == EVERYWHERE else self.listen
 
     def port_of(self, name: str) -> int:
         """Return the port of a service."""

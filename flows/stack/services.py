@@ -14,7 +14,7 @@ from flows.stack.places import Places
 from flows.stack.secret_files import USER
 from rnnpipe.tracking.page import LEAN
 
-POSTGRES_READY = ("pg_isready", "--host", "127.0.0.1", "--port", "{postgres_port}")
+POSTGRES_READY = ("pg_isready", "--host", "{asked}", "--port", "{postgres_port}")
 MLFLOW_DATABASE = "postgresql+psycopg://mlflow@{postgres}/mlflow"  # the password comes as PGPASSWORD
 MLFLOW_LOGINS = f"""\
 [mlflow]
@@ -94,7 +94,8 @@ SERVICES = {
             "{python}", "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1",
             "--host", "{listen}", "--port", "{mlflow_port}",
             # what clients call it, with any port; all others are refused, as DNS rebinding would come that way
-            "--allowed-hosts", "mlflow:*,localhost:*,127.0.0.1:*",
+            "--allowed-hosts", "mlflow:*,localhost:*,127.0.0.1:*,{mlflow_host}",
+            "--cors-allowed-origins", "{mlflow_page}",
             "--backend-store-uri", MLFLOW_DATABASE, "--artifacts-destination", "{folder}/mlflow/artifacts",
             "--uvicorn-opts", "--no-access-log",
         ),
@@ -127,6 +128,7 @@ SERVICES = {
 
 def filled(template: str, places: Places) -> str:
     """Return a text with the places in it."""
-    values: dict[str, Any] = {**vars(places), "folder": places.folder, "python": sys.executable}
+    own = {"python": sys.executable, "asked": places.asked, "mlflow_host": places.mlflow_host}
+    values: dict[str, Any] = {**vars(places), **own}
     ports = {f"{name}_port": places.port_of(name) for name in ("postgres", "prefect", "mlflow")}
     return template.format_map(values | ports)

@@ -1,6 +1,8 @@
 """stack: Postgres, Prefect, MLflow and a worker, with logins; in containers, or here without."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,7 +20,7 @@ def stack() -> None:
 @stack.command(short_help="Run the whole stack here, until Ctrl-C.")
 @click.option("--prefect-port", default=4200, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--mlflow-port", default=5000, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--postgres-port", default=5432, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--postgres-port", default=54320, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--without", multiple=True, metavar="SERVICE", help="Leave a service out; repeatable.")
 def up(prefect_port: int, mlflow_port: int, postgres_port: int, without: tuple[str, ...]) -> None:
     """Run the whole stack on loopback, until Ctrl-C; it needs Postgres (apt-get install postgresql).
@@ -28,21 +30,19 @@ def up(prefect_port: int, mlflow_port: int, postgres_port: int, without: tuple[s
     from dataclasses import replace
 
     from flows.stack.native import run_stack
-    from flows.stack.places import places_of_environment
+    from flows.stack.places import VARIABLES, places_of_environment
     from flows.stack.services import SERVICES
     from rnnpipe.cli.interrupts import Terminated
     from rnnpipe.store import workspace_root
 
     if unknown := set(without) - SERVICES.keys():
         raise click.BadParameter(f"{', '.join(unknown)}; there are {', '.join(SERVICES)}", param_hint="--without")
-    host = "127.0.0.1"
-    places = replace(
-        places_of_environment(workspace_root()),
-        postgres=f"{host}:{postgres_port}",
-        prefect=f"{host}:{prefect_port}",
-        prefect_page=f"http://{host}:{prefect_port}",
-        mlflow=f"{host}:{mlflow_port}",
-    )
+    told = places_of_environment(workspace_root())
+    ports = {"postgres": postgres_port, "prefect": prefect_port, "mlflow": mlflow_port}
+    found: dict[str, Any] = {name: f"{told.asked}:{port}" for name, port in ports.items()}
+    pages = {f"{name}_page": f"http://{found[name]}" for name in ("prefect", "mlflow")}
+    found |= {name: page for name, page in pages.items() if not os.environ.get(VARIABLES[name])}
+    places = replace(told, **found)
     try:
         run_stack(places, without, click.echo)
     except Terminated:

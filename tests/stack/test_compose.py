@@ -65,7 +65,7 @@ def test_the_schema_check_would_see_a_mistake(tmp_path: Path) -> None:
 def test_compose_starts_the_services_of_the_table_and_looks_at_the_secrets_first() -> None:
     assert set(IN_COMPOSE) == {*SERVICES, "secrets"}
     first = IN_COMPOSE["secrets"]
-    assert first["command"] == ["stack", "secrets", "--check", "/run/secrets"]
+    assert first["command"] == ["rnnpipe", "stack", "secrets", "--check", "/run/secrets"]
     assert set(first["secrets"]) == set(SECRETS) == set(FILE["secrets"])
     waiting = {name for name in IN_COMPOSE if "secrets" in ancestors(name)}
     assert waiting == set(SERVICES)
@@ -79,7 +79,7 @@ def ancestors(name: str) -> set[str]:
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_a_container_becomes_the_service_of_its_name(name: str) -> None:
     service = IN_COMPOSE[name]
-    assert service["command"] == ["stack", "service"] and "entrypoint" not in service
+    assert service["command"] == ["rnnpipe", "stack", "service"] and "entrypoint" not in service
     assert service["environment"]["RNNPIPE_SERVICE"] == name
     assert service["environment"].keys() - {"RNNPIPE_SERVICE"} == set(VARIABLES.values())
     assert places_of(name) == CONTAINERS
@@ -98,8 +98,9 @@ def test_it_has_the_secrets_and_waits_for_the_services_that_it_needs(name: str) 
         assert service["depends_on"] == conditions
     assert service["restart"] == ("no" if known.ends else "unless-stopped")
     assert known.ends or service["stop_grace_period"] == f"{known.patience_s}s"
-    keeps = [volume for volume in service.get("volumes", ()) if volume.startswith(f"{name}:")]
-    assert len(keeps) == len(service.get("volumes", ())) == (name in SERVERS)
+    written = [volume for volume in service.get("volumes", ()) if not volume.endswith(":ro")]
+    keeps = [volume for volume in written if volume.startswith(f"{name}:")]
+    assert len(keeps) == len(written) == (name in SERVERS)
 
 
 def test_services_find_each_other_under_their_names_and_listen_for_each_other() -> None:
@@ -155,6 +156,10 @@ def test_a_container_can_change_nothing_but_its_volume(name: str) -> None:
 def test_the_image_runs_as_a_user() -> None:
     assert re.findall(r"^USER (.*)$", DOCKERFILE, re.MULTILINE) == ["$USER_ID"]
     assert "ARG USER_ID=1000" in DOCKERFILE
+
+
+def test_the_image_starts_what_it_is_told_as_a_work_pool_does() -> None:
+    assert "ENTRYPOINT" not in DOCKERFILE and 'CMD ["rnnpipe", "--help"]' in DOCKERFILE
 
 
 def test_no_secret_has_a_value_in_these_files() -> None:
