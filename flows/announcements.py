@@ -17,6 +17,11 @@ EVENT = "rnnpipe.dataset.updated"
 NOBODY = "nobody"
 
 
+def dataset_resource(dataset: str) -> str:
+    """Return under which name the news of a dataset come."""
+    return f"rnnpipe.dataset.{dataset}"
+
+
 def announce(dataset: str, note: str) -> None:
     """Tell the server that a dataset has changed; an error of the client where it doesn't take the event."""
     event = Event(**_news(dataset, NOBODY, {"note": note} if note else {}))
@@ -34,7 +39,7 @@ def tell_of_download(dataset: str, digest: str) -> None:
 
 def _news(dataset: str, used_by: str, payload: dict[str, Any]) -> dict[str, Any]:
     resource = {
-        "prefect.resource.id": f"rnnpipe.dataset.{dataset}",
+        "prefect.resource.id": dataset_resource(dataset),
         "prefect.resource.name": dataset,
         "rnnpipe.used-by": used_by,
     }

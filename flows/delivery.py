@@ -15,7 +15,9 @@ from flows.spool import delivering, spool_folder, waiting
 from flows.stages import Outcome, record_all
 from rnnpipe.errors import RnnpipeError, TrackingError
 from rnnpipe.files import digest_of, read_json, write_json
+from rnnpipe.tracking.history import read_models
 from rnnpipe.tracking.judged import keep_basis
+from rnnpipe.tracking.trend import publish_trend
 
 logger = logging.getLogger("rnnpipe.delivery")
 
@@ -65,8 +67,20 @@ def _deliver(session: Session, outcome: Outcome, path: Path) -> Judgement | None
             dataset_folder=session.store.resolve(outcome.dataset).path, drift=outcome.drift,
             is_new=judgement.verdict.champion_version != judgement.version.uri,
         )  # fmt: skip
+        if judgement.verdict.champion_version != judgement.version.uri:
+            _show_trend(session, outcome)
     path.unlink(missing_ok=True)
     return judgement
+
+
+def _show_trend(session: Session, outcome: Outcome) -> None:
+    """Bring the figure of the model's page in MLflow up to date; without it nothing is missing."""
+    tracking = session.tracking(outcome.config)
+    try:
+        for model in read_models(tracking, outcome.config.model_name):
+            publish_trend(tracking, session.workspace, model)
+    except TrackingError as error:
+        logger.warning("the trend of %s isn't drawn: %s", outcome.config.model_name, error.message)
 
 
 def _name(outcome: Outcome) -> str:

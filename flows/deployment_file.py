@@ -6,12 +6,14 @@ Prefect ignores a key that it doesn't know; here it is a mistake, and all mistak
 import difflib
 import zoneinfo
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from prefect.client.schemas.schedules import CronSchedule
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
+from flows.announcements import dataset_resource
 from flows.parameters import FLOWS, Json, parameter_mistakes
 from flows.work_pools import job_variable_mistakes
 from rnnpipe.config.fields import Clash, PlainName, Section
@@ -130,6 +132,16 @@ class Deployment(Section):
     schedules: tuple[Schedule, ...] = Field((), description="When it runs by itself.")
     triggers: tuple[Trigger, ...] = Field((), description="On which events it runs.")
     concurrency_limit: ConcurrencyLimit | None = Field(None, description="How many of its runs at a time.")
+
+    def clashes(self) -> Iterator[Clash]:
+        """Yield triggers that wait for other images than those that the parameters train on."""
+        data = self.parameters.get("data")
+        name = data.get("name") if isinstance(data, dict) else None
+        for trigger in self.triggers:
+            found = trigger.match.get("prefect.resource.id")
+            if isinstance(name, str) and isinstance(found, str) and not fnmatchcase(dataset_resource(name), found):
+                reason = f"{trigger.name} waits for {found}, the parameters train on {name}"
+                yield Clash(("triggers", "parameters"), f"{reason}: match {dataset_resource(name)}")
 
     @field_validator("schedules", "triggers")
     @classmethod

@@ -69,6 +69,15 @@ def test_the_commented_work_pools_are_right(kind: str) -> None:
     assert {deployment.work_pool.type for deployment in file.deployments} == {kind}
 
 
+def test_a_trigger_on_other_images_than_those_trained_on_is_a_mistake(values: dict[str, Any]) -> None:
+    new_data = values["deployments"][2]
+    new_data["parameters"]["data"]["name"] = "mnist"
+    with pytest.raises(ConfigError, match=r"waits for rnnpipe\.dataset\.digits, the parameters train on mnist"):
+        check_deployments(values, "prefect.yaml")
+    new_data["triggers"][0]["match"]["prefect.resource.id"] = "rnnpipe.dataset.*"
+    check_deployments(values, "prefect.yaml")
+
+
 def test_every_mistake_is_told_at_once(values: dict[str, Any]) -> None:
     pipeline, nightly, new_data, demos = values["deployments"]
     values["buld"] = []
