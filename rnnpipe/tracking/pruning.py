@@ -1,8 +1,8 @@
 """What can be removed from MLflow and the workspace, and why the rest stays.
 
 MLflow's own `gc` doesn't look at the registry: it destroys the files of a live champion. Here nothing goes that an
-alias or a version needs. The removal of a version or a stored model looks at the registry again, under the lock, that of
-a folder whether it was used or written since.
+alias or a version needs. Before a version or a stored model goes, the registry is looked at again, under the lock;
+before a folder goes, whether it was used or written since.
 """
 
 import contextlib
