@@ -66,7 +66,9 @@ def test_emnist_is_upright_and_its_zip_is_asked_last(make_idx, start_mirror, tmp
 
 
 @pytest.mark.parametrize(
-    "bundle", [b"no zip file", zip_of({}), zip_of({IMAGES: b"not gzip"})], ids=["no zip", "empty", "no gzip inside"]
+    "bundle",
+    [b"no zip file", zip_of({}), zip_of({IMAGES: b"not gzip"})],
+    ids=["no zip", "empty", "no gzip inside"],
 )
 def test_a_bad_zip_is_listed_with_the_mirrors(bundle, make_idx, start_mirror, tmp_path, monkeypatch):
     dataset = make_idx(torchvision_class="EMNIST")
