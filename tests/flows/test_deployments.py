@@ -71,7 +71,8 @@ def test_twice_is_once(url: str, deploy: Callable[..., list[str]]) -> None:
     assert (ask(url, "deployments/filter"), ask(url, "automations/filter")) == before
     pipeline = deployment(url, "pipeline")
     assert pipeline["parameter_openapi_schema"]["definitions"]["TrainingConfig"]["properties"]["epochs"]["minimum"]
-    assert pipeline["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == "30"
+    environment = pipeline["job_variables"]["env"]
+    assert environment == {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}  # each worker has a workspace of its own
 
 
 def test_a_schedule_brings_runs(url: str, deploy: Callable[..., list[str]]) -> None:
