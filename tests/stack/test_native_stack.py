@@ -154,7 +154,7 @@ def trigger(stack: Stack, deployed: str, **parameters: Any) -> dict[str, Any]:
 
 def test_what_a_run_by_hand_has_downloaded_starts_the_retraining_which_moves_the_champion(stack: Stack) -> None:
     done = stack.rnnpipe("run", stack.workspace.config("by-hand", registry={"register_model": False}))
-    assert done.code == 0, done.err
+    assert done.code == 0, done.out + done.err
     assert "without Prefect" not in done.err
     by_hand = [run for run in ask_prefect(stack, "flow_runs/filter") if run["deployment_id"] is None]
     assert [run["state"]["type"] for run in by_hand] == ["COMPLETED"]
