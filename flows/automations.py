@@ -40,6 +40,8 @@ ASKED_TO_END = "Execution was aborted by a termination signal."  # Prefect's wor
 KILLED = (
     ASKED_TO_END,
     "Process exited with status code: -*",
+    "Process exited with status code: 137*",
+    "Process exited with status code: 143*",
     "Flow run infrastructure exited with non-zero status code 137*",
     "Flow run infrastructure exited with non-zero status code 143*",
     f"{SILENT}*",
@@ -134,5 +136,7 @@ def put(client: SyncPrefectClient, wanted: AutomationCore, present: list[Any]) -
     compared = set(AutomationCore.model_fields) - {"owner_resource"}  # which the server doesn't tell
     if same[0].model_dump(include=compared) == wanted.model_dump(include=compared):
         return "unchanged"
-    client.update_automation(same[0].id, wanted)
+    # Prefect's client leaves out of an update what was not set in so many words, and its server refuses the rest
+    client.delete_automation(same[0].id)
+    client.create_automation(wanted)
     return "updated"

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from prefect.client.schemas.schedules import CronSchedule
 from pydantic import AfterValidator, Field, ValidationError, field_validator
 
-from flows.announcements import dataset_resource
+from flows.announcements import EVENT, dataset_resource
 from flows.parameters import FLOWS, Json, parameter_mistakes
 from flows.work_pools import job_variable_mistakes
 from rnnpipe.config.fields import Clash, PlainName, Section
@@ -101,12 +101,21 @@ class Schedule(Section):
             yield Clash(("cron", "interval"), "a schedule needs either cron or interval")
 
 
+def _check_events(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name.startswith("rnnpipe") and not fnmatchcase(EVENT, name):
+            raise ValueError(f"{name} is no event of rnnpipe; did you mean {EVENT}?")
+    return names
+
+
 class Trigger(Section):
     """An event on which a deployment is run."""
 
     type: Literal["event"] = Field("event", description="Kind of trigger.", json_schema_extra={"enum": ["event"]})
     name: PlainName = Field(description="The trigger's own name, by which it is found again.")
-    expect: tuple[str, ...] = Field(min_length=1, max_length=20, description="Events, such as rnnpipe.dataset.*.")
+    expect: Annotated[tuple[str, ...], AfterValidator(_check_events)] = Field(
+        min_length=1, max_length=20, description="Events, such as rnnpipe.dataset.*."
+    )
     match: Labels = Field(default_factory=dict, description="Labels of the event's resource.")
     match_related: Labels = Field(default_factory=dict, description="Labels of a related resource.")
     within: float = Field(0, ge=0, le=1e6, description="Seconds in which one run is enough, however many events.")

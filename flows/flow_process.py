@@ -22,6 +22,8 @@ MODULE = "flows.flow_process"
 def main() -> None:
     """Run the flow run that Prefect's environment variables name."""
     die_with_parent(int(sys.argv.pop()), signal.SIGTERM)
+    # Prefect's engine reports the run's end, then sends the signal again: an orderly end, which lets go of the run
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     logging.getLogger("rnnpipe").setLevel(logging.INFO)  # what the library says stands in the run's log
     workspace = workspace_root()
     is_own = running_url(workspace) == os.environ.get("PREFECT_API_URL")

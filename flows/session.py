@@ -72,11 +72,11 @@ class Session:
 
         A run that has had the device gives up no more: what it has begun is finished.
         """
-        logger.info("%s waits for %s", name, held)
-        self.progress.waits(name, held)
         if config.execution.when_busy == "give-up" and not self.had_the_device:
             fix = "run it again later, or let it wait: --set execution.when_busy=wait"
             raise DeviceError(f"{name} would have to wait for {held}", fix)
+        logger.info("%s waits for %s", name, held)
+        self.progress.waits(name, held)
 
     def tags(self) -> dict[str, str]:
         """Return the tags that tie everything of this flow run together in MLflow."""

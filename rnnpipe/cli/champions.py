@@ -52,6 +52,7 @@ def rollback(name: str, reason: str) -> None:
     from rnnpipe.tracking.history import read_models
 
     tracking, workspace = open_registry()
+    read_models(tracking, name)  # which says what there is if this isn't
     click.echo(f"{name}@previous{TESTED}", err=True)
     click.echo(roll_back(tracking, name, reason).text)
     _publish(tracking, workspace, *read_models(tracking, name))

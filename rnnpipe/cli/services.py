@@ -1,5 +1,7 @@
 """up, down, ui: the workspace's servers, on this machine only."""
 
+import os
+
 import click
 
 MLFLOW_PORT = 5000
@@ -10,8 +12,12 @@ def up() -> None:
     """Start the workspace's Prefect server and keep it, so that runs needn't start one of their own."""
     from flows.environment import set_defaults
     from flows.server import keep_server, ui_url
+    from rnnpipe.credentials import mask_credentials
+    from rnnpipe.errors import ServiceError
     from rnnpipe.store import workspace_root
 
+    if other := os.environ.get("PREFECT_API_URL"):
+        raise ServiceError(f"PREFECT_API_URL is set: runs use {mask_credentials(other)}", "unset it first")
     workspace = workspace_root()
     set_defaults(workspace)
     url = keep_server(workspace)

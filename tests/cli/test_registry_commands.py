@@ -42,7 +42,7 @@ def test_what_cannot_move_is_told_with_its_reason(call: Any) -> None:
     for arguments, code, text in [
         (("promote", "digits-rows/99"), 5, "the versions 1"),
         (("promote", "s3://x"), 2, "names no model"),
-        (("rollback", "digits-columns"), 5, "digits-columns has no previous champion"),
+        (("rollback", "digits-columns"), 5, "no model digits-columns is registered"),
         (("champions", "digits-columns"), 5, "these are: digits-rows"),
     ]:
         done = call(*arguments)

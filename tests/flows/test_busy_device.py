@@ -92,5 +92,4 @@ def test_a_run_that_has_had_the_device_gives_up_no_more(
         session.waits("gru s0", "cpu, held by b", config)
     session.had_the_device = True
     session.waits("gru s1", "cpu, held by c", config)
-    told = [f"gru s{number}  waits for cpu, held by {holder}" for number, holder in enumerate("bc")]
-    assert capsys.readouterr().out.splitlines() == told
+    assert capsys.readouterr().out.splitlines() == ["gru s1  waits for cpu, held by c"]

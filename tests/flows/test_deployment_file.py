@@ -76,6 +76,9 @@ def test_a_trigger_on_other_images_than_those_trained_on_is_a_mistake(values: di
         check_deployments(values, "prefect.yaml")
     new_data["triggers"][0]["match"]["prefect.resource.id"] = "rnnpipe.dataset.*"
     check_deployments(values, "prefect.yaml")
+    new_data["triggers"][0]["expect"] = ["rnnpipe.dataset.update"]
+    with pytest.raises(ConfigError, match=r"did you mean rnnpipe\.dataset\.updated\?"):
+        check_deployments(values, "prefect.yaml")
 
 
 def test_every_mistake_is_told_at_once(values: dict[str, Any]) -> None:

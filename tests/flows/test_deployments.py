@@ -106,6 +106,19 @@ def test_what_left_the_file_is_removed_and_no_more(
     assert deployment(url, "retrain-nightly")["schedules"] == []
 
 
+def test_a_changed_trigger_is_changed_on_the_server(url: str, deploy: Callable[..., list[str]]) -> None:
+    deploy()
+
+    def more(values: dict[str, Any]) -> None:
+        values["deployments"][2]["triggers"][0]["expect"] = ["rnnpipe.dataset.*"]
+
+    name = "automation retrain/retrain-on-new-data: new-data"
+    assert changes_in(deploy(more)) == [f"updated {name}"]
+    assert changes_in(deploy(more)) == []
+    (trigger,) = (each["trigger"] for each in ask(url, "automations/filter") if each["name"] in name)
+    assert trigger["expect"] == ["rnnpipe.dataset.*"]
+
+
 def test_what_was_switched_off_on_the_page_stays_off(url: str, deploy: Callable[..., list[str]]) -> None:
     deploy()
     nightly = deployment(url, "retrain-nightly")
