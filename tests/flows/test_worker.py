@@ -125,6 +125,7 @@ def test_a_run_goes_on_after_its_worker_was_stopped_and_its_process_killed(own: 
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 143
     assert not flow_processes(own)
+    assert not list((own.home / "prefect" / "runs").glob("*.lock")), "it would count as a run whose process died"
     wait_for(lambda: states(url, run)[-1] == "AwaitingRetry", TO_CLOSE_S)
     first, *others = states(url, run)[states(url, run).index("Running") + 1 :]
     assert first == "Crashed" and set(others) == {"AwaitingRetry"}
@@ -162,7 +163,7 @@ def test_a_run_goes_on_after_its_worker_was_killed(own: Workspace, output: Any) 
         wait_for(lambda: epochs_behind(own) >= 2)
         worker.kill()
     wait_for(lambda: states(url, run)[-1] == "AwaitingRetry", TO_CLOSE_S)  # its process saw the worker die
-    assert not flow_processes(own)
+    wait_for(lambda: not flow_processes(own), TO_CLOSE_S)
 
     with working(own, output, "worker") as worker:
         wait_for(lambda: len(resumed_at(own)) == 1)
