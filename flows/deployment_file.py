@@ -3,7 +3,6 @@
 Prefect ignores a key that it doesn't know; here it is a mistake, and all mistakes are told at once.
 """
 
-import difflib
 import zoneinfo
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -17,7 +16,7 @@ from flows.announcements import EVENT, dataset_resource
 from flows.parameters import FLOWS, Json, parameter_mistakes
 from flows.work_pools import job_variable_mistakes
 from rnnpipe.config.fields import Clash, PlainName, Section
-from rnnpipe.config.mistakes import list_mistakes
+from rnnpipe.config.mistakes import list_mistakes, nearest_name
 from rnnpipe.config.reading import read_yaml
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import ConfigError
@@ -41,9 +40,7 @@ def _check_cron(cron: str) -> str:
 def _check_time_zone(name: str) -> str:
     known = zoneinfo.available_timezones()
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ", such as Europe/Berlin or UTC"
-        raise ValueError(f"must be a time zone{hint}")
+        raise ValueError(f"must be a time zone{nearest_name(name, known) or ', such as Europe/Berlin or UTC'}")
     return name
 
 

@@ -5,7 +5,6 @@ that it crashed, and the next worker goes on with it. If its server is the works
 """
 
 import contextlib
-import logging
 import os
 import runpy
 import signal
@@ -24,7 +23,6 @@ def main() -> None:
     die_with_parent(int(sys.argv.pop()), signal.SIGTERM)
     # Prefect's engine reports the run's end, then sends the signal again: an orderly end, which lets go of the run
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    logging.getLogger("rnnpipe").setLevel(logging.INFO)  # what the library says stands in the run's log
     workspace = workspace_root()
     is_own = running_url(workspace) == os.environ.get("PREFECT_API_URL")
     with using(service_folder(workspace)) if is_own else contextlib.nullcontext():

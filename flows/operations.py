@@ -7,6 +7,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -15,6 +16,9 @@ from flows.run import open_workspace
 from flows.server import prefect_server, running_url
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import ServiceError
+
+if TYPE_CHECKING:
+    from flows.deployment_file import DeploymentFile
 
 Tell = Callable[[str], None]
 SETTINGS = {
@@ -28,7 +32,9 @@ def deploy(path: Path, tell: Tell) -> None:
     """Bring the server in line with a file of deployments, and tell what was done."""
     workspace = _prepare()
     with standing_server(workspace), prefect_errors():
-        _deploy(path, tell)
+        from flows.deployment_file import load_deployments
+
+        _deploy(load_deployments(path), tell)
 
 
 def serve(path: Path, limit: int, tell: Tell) -> int:
@@ -37,13 +43,14 @@ def serve(path: Path, limit: int, tell: Tell) -> int:
     with prefect_server(workspace) as url, prefect_errors():
         from flows.deployment_file import load_deployments
 
-        pools = {entry.work_pool.name for entry in load_deployments(path).deployments}
+        file = load_deployments(path)
+        pools = {entry.work_pool.name for entry in file.deployments}
         if len(pools) > 1:
             raise ServiceError(
                 f"the deployments are for several work pools: {', '.join(sorted(pools))}",
                 "rnnpipe up, rnnpipe deploy, and a worker for each",
             )
-        _deploy(path, tell)
+        _deploy(file, tell)
         tell(f"Prefect's pages: {url.removesuffix('/api')}")
         from flows.worker import work
 
@@ -77,10 +84,7 @@ def _prepare() -> Path:
     return workspace
 
 
-def _deploy(path: Path, tell: Tell) -> None:
-    from flows.deployment_file import load_deployments
-
-    file = load_deployments(path)
+def _deploy(file: "DeploymentFile", tell: Tell) -> None:
     from flows.deployments import bring_in_line
 
     for change in bring_in_line(file):

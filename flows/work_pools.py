@@ -1,15 +1,14 @@
 """What Prefect knows of each type of work pool: its job template, and what a deployment may set of it."""
 
-import difflib
 import functools
 import json
 from collections.abc import Iterator
 from importlib.resources import files
-from typing import Any
 
 from jsonschema import Draft202012Validator
 
-Json = dict[str, Any]
+from flows.parameters import Json
+from rnnpipe.config.mistakes import nearest_name
 
 # Prefect ships what its workers of other packages take, for the form on its page
 METADATA = "collections_data/views/aggregate-worker-metadata.json"
@@ -29,8 +28,6 @@ def job_variable_mistakes(kind: str, variables: Json) -> Iterator[str]:
     schema = job_template(kind)["variables"]
     known = schema["properties"]
     for name in variables.keys() - known.keys():
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        yield f"a {kind} pool has no job variable {name}{hint}"
+        yield f"a {kind} pool has no job variable {name}{nearest_name(name, known)}"
     for error in Draft202012Validator(schema).iter_errors(variables):
         yield f"{'.'.join(map(str, error.absolute_path)) or kind}: {error.message[:200]}"

@@ -64,15 +64,14 @@ def announce(dataset: str, note: str) -> None:
 
 
 def _check_dataset(name: str) -> None:
-    import difflib
-
     from rnnpipe.catalogue import DATASETS
+    from rnnpipe.config.mistakes import nearest_name
     from rnnpipe.errors import ConfigError
 
     if name not in DATASETS:
-        nearest = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"did you mean {nearest[0]}?" if nearest else "rnnpipe datasets lists them"
-        raise ConfigError(f"there is no dataset {name}", hint)
+        raise ConfigError(
+            f"there is no dataset {name}{nearest_name(name, DATASETS)}", "rnnpipe datasets lists them"
+        )
 
 
 def _code_of(number: int) -> int:

@@ -93,7 +93,7 @@ def _explain(item: ErrorDetails, model: type[BaseModel]) -> str:
     location = ".".join(_printable(str(part)) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         *parents, key = item["loc"]
-        nearest = _nearest(str(key), _schema_at(parents, model)["properties"])
+        nearest = nearest_name(str(key), _schema_at(parents, model)["properties"])
         return f"{location} = {_show(item['input'])}: unknown key{nearest}"
     schema = _schema_at(item["loc"], model)
     if item["type"] == "missing":
@@ -101,7 +101,7 @@ def _explain(item: ErrorDetails, model: type[BaseModel]) -> str:
     named = f"{location} = {_show(item['input'])}"
     if item["type"] == CROSS_FIELD or (item["type"] == "value_error" and "enum" not in schema):
         return f"{named}: {item['msg'].removeprefix('Value error, ')}"
-    nearest = _nearest(item["input"], schema.get("enum", ())) if isinstance(item["input"], str) else ""
+    nearest = nearest_name(item["input"], schema.get("enum", ())) if isinstance(item["input"], str) else ""
     return f"{named}: must be {_expected(schema)}{nearest}"
 
 
@@ -119,7 +119,8 @@ def _show(value: Any) -> str:
     return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[: MAX_VALUE_CHARACTERS - 1]}…"
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
+def nearest_name(name: str, names: Iterable[str]) -> str:
+    """Return "; did you mean …?" with the most similar name; "" where none is similar."""
     match = difflib.get_close_matches(name[:64], list(names), n=1)
     return f"; did you mean {match[0]}?" if match else ""
 
