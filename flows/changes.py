@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from flows.session import Session
 from rnnpipe.config import PipelineConfig
+from rnnpipe.config.sections import DECIDING
 from rnnpipe.errors import TrackingError
 from rnnpipe.explanation import what_differs
 from rnnpipe.files import digest_of, sha256_file, sha256_tree
@@ -16,7 +17,6 @@ from rnnpipe.tracking.judged import FAILED, Basis, Judged, judged_versions
 CODE_FOLDERS, CODE_FILES = ("data", "evaluation", "models", "training"), ("runtime.py",)
 # who else is asked for the images, where they lie, how runs are called and kept: none of it changes a verdict
 LEFT_OUT = {"name": True, "tracking": True, "data": {"folder", "mirrors"}, "training": {"preflight"}}
-OF_EXECUTION = {"device", "threads", "precision"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def basis_of(config: PipelineConfig, images: Recipe) -> Basis:
         **sections,
         "images": images.inputs["data"]["content"],
         "variants": {each.label: digest_of(each.model_dump(mode="json")) for each in config.variants},
-        "execution": config.execution.model_dump(mode="json", include=OF_EXECUTION),
+        "execution": config.execution.model_dump(mode="json", include=set(DECIDING)),
         "torch": version("torch"),
         "code": {
             **{name: sha256_tree(PACKAGE / name) for name in CODE_FOLDERS},

@@ -16,6 +16,7 @@ from rnnpipe.errors import DataError, DeviceError, RnnpipeError, TrackingError
 from rnnpipe.evaluation import job as evaluation_job
 from rnnpipe.evaluation.job import evaluation_recipe
 from rnnpipe.files import digest_of, read_json, remove_folder, sweep_temporaries, write_json
+from rnnpipe.models.kernels.choice import kernels_here
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.provenance import code_revision
 from rnnpipe.references import StageRef
@@ -104,6 +105,7 @@ def find_mismatches(record: Record, config: PipelineConfig) -> list[str]:
     device = resolve_device(_device_name(record)).torch
     pairs.append(("device", record.device, describe_device(device)))
     pairs.append(("precision", record.precision, choose_precision(device, record.precision)[0]))
+    pairs.append(("kernels", record.kernels, kernels_here() if record.kernels != "torch" else "torch"))
     code = _code_here(record, config)
     names = sorted(code.keys() | record.code.keys())
     pairs += [(f"code of rnnpipe/{name}", _short(record.code, name), _short(code, name)) for name in names]
@@ -147,10 +149,10 @@ def _config_of(record: Record, version: Version) -> PipelineConfig:
 
 
 def _as_it_ran(record: Record, config: PipelineConfig) -> PipelineConfig:
-    """Return the config with the device, the threads and the precision that were used, as far as they are here."""
+    """Return the config with the device, threads, precision and kernels that were used, if they are here."""
     used = {
         "device": _device_name(record), "threads": record.threads, "precision": record.precision,
-        "timeout_s": None,
+        "kernels": record.kernels.partition(":")[0], "timeout_s": None,
     }  # fmt: skip
     return config.model_copy(update={"execution": config.execution.model_copy(update=used)})
 

@@ -113,12 +113,26 @@ def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractC
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-def set_threads(threads: int) -> None:
-    """Use this many CPU threads within an operation, and one between operations."""
-    torch.set_num_threads(threads)
+_threads = 1
+
+
+def set_threads(threads: int, *, in_kernels: bool = False) -> None:
+    """Use this many CPU threads within an operation, and one between operations.
+
+    `in_kernels`: the compiled kernels use them, and torch one. Its own threads spin for a while after each
+    operation, on cores that those of the kernels need.
+    """
+    global _threads  # noqa: PLW0603 (as torch's own number, it is the process's)
+    _threads = threads
+    torch.set_num_threads(1 if in_kernels else threads)
     # torch takes the second number only before its first parallel work.
     with contextlib.suppress(RuntimeError):
         torch.set_num_interop_threads(1)
+
+
+def num_threads() -> int:
+    """Return the number given to `set_threads`."""
+    return _threads
 
 
 def seed_everything(seed: int) -> None:

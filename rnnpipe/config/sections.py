@@ -183,8 +183,12 @@ class TrainingConfig(Section):
             yield Clash(("weight_decay", "optimizer"), "adam has none here; use `optimizer: adamw`")
 
 
+# Of ExecutionConfig: what can change the bits of a result.
+DECIDING = frozenset({"device", "threads", "precision", "kernels"})
+
+
 class ExecutionConfig(Section):
-    """On what it runs. The device and the thread count change the last bits of a result."""
+    """On what it runs. Device, threads and kernels change the last bits of a result."""
 
     device: DeviceName = Field("auto", description="auto, cpu, cuda, cuda:1, mps or xpu.")
     threads: int = Field(
@@ -192,6 +196,11 @@ class ExecutionConfig(Section):
     )
     precision: Literal["fp32", "bf16", "auto"] = Field(
         "fp32", description="fp32; bf16 autocast where the device has it; auto: bf16 if there, else fp32."
+    )
+    kernels: Literal["auto", "torch", "compiled"] = Field(
+        "auto",
+        description="Recurrent layers on a CPU in fp32: torch's own, or rnnpipe's, which a C compiler makes at"
+        " first use; auto: compiled where that can be done.",
     )
     timeout_s: float | None = Field(
         None, gt=0, le=1e7, description="Seconds after which one training is stopped; null = never."

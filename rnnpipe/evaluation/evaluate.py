@@ -7,9 +7,9 @@ import numpy as np
 import safetensors.numpy
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from rnnpipe.config import EvaluationConfig, PipelineConfig
+from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import open_split
 from rnnpipe.errors import DataError
 from rnnpipe.evaluation.deploy import Deploy, load_model
@@ -20,6 +20,7 @@ from rnnpipe.evaluation.report import PREDICTIONS_FILE, REPORT_FILE, Conditions,
 from rnnpipe.evaluation.spec import WEIGHTS_FILE, ModelSpec
 from rnnpipe.files import write_bytes, write_json
 from rnnpipe.models.classifier import count_parameters
+from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.runtime import (
     autocast,
     choose_precision,
@@ -43,14 +44,16 @@ def build_evaluation(
     DeviceError where the device isn't there or its memory doesn't hold a single image.
     """
     device = resolve_device(config.execution.device)
-    set_threads(config.execution.threads)
     precision, precision_reason = choose_precision(device.torch, config.execution.precision)
     spec, network = load_model(model_folder)
     x_NTI, labels_N = _open_matching(sequences_folder, split, spec)
-    network.to(device.torch)
-    with autocast(device.torch, precision):
+    set_threads(config.execution.threads)
+    with autocast(device.torch, precision):  # first, as the registered graph will be served: by torch
+        latency = _latency(Deploy(spec, network).to(device.torch), config.evaluation.latency_repeats)
+        kernels, kernels_reason = use_kernels(network, device.torch, precision, config.execution.kernels)
+        set_threads(config.execution.threads, in_kernels=kernels == "compiled")
         predictions = predict(network, x_NTI, spec, device.torch, config.evaluation.batch_size)
-        speed = _measure_speed(Deploy(spec, network).to(device.torch), x_NTI, predictions, config.evaluation)
+        speed = Speed(**latency, **_throughput(network, x_NTI, spec, predictions))
     probabilities_NK = predictions.probabilities_NK.numpy()
     if not np.isfinite(probabilities_NK).all():
         raise DataError(f"{model_folder}: the net's outputs are not finite", "train the model again")
@@ -60,6 +63,8 @@ def build_evaluation(
         threads=config.execution.threads,
         precision=precision,
         precision_reason=precision_reason,
+        kernels=kernels,
+        kernels_reason=kernels_reason,
         torch_version=torch.__version__,
     )
     report = EvaluationReport(
@@ -99,26 +104,28 @@ def _open_matching(folder: Path, split: SplitName, spec: ModelSpec) -> tuple[Ten
     return torch.from_numpy(opened.x_NTI), opened.y_N
 
 
-def _measure_speed(deploy: Deploy, x_NTI: Tensor, predictions: Predictions, evaluation: EvaluationConfig) -> Speed:
-    """Time single raw images through the whole graph, and full batches of sequences through the net."""
-    spec, device = deploy.spec, next(deploy.network.parameters()).device
-    height, width = spec.image_size
+def _latency(deploy: Deploy, repeats: int) -> dict[str, Any]:
+    """Time single raw images through the whole graph."""
+    height, width = deploy.spec.image_size
+    device = next(deploy.network.parameters()).device
     image_1HW = (torch.arange(height * width) % 256).float().view(1, height, width).to(device)
-    p50_ms, p95_ms = measure_latency(deploy, image_1HW, device, evaluation.latency_repeats)
-    batch_NTI = x_NTI[: predictions.batch_size]
+    p50_ms, p95_ms = measure_latency(deploy, image_1HW, device, repeats)
+    return {"latency_ms_p50": p50_ms, "latency_ms_p95": p95_ms, "latency_repeats": repeats}
+
+
+def _throughput(network: nn.Module, x_NTI: Tensor, spec: ModelSpec, predictions: Predictions) -> dict[str, Any]:
+    """Time full batches of sequences through the net, and say what memory they took."""
+    device, batch_NTI = next(network.parameters()).device, x_NTI[: predictions.batch_size]
     durations_s = time_calls(
-        lambda: predict(deploy.network, batch_NTI, spec, device, predictions.batch_size),
+        lambda: predict(network, batch_NTI, spec, device, predictions.batch_size),
         device,
         THROUGHPUT_REPEATS,
         warm_up=1,
     )
-    return Speed(
-        latency_ms_p50=p50_ms,
-        latency_ms_p95=p95_ms,
-        latency_repeats=evaluation.latency_repeats,
-        samples_per_s=len(batch_NTI) / float(np.median(durations_s)),
-        throughput_repeats=THROUGHPUT_REPEATS,
-        batch_size=len(batch_NTI),
-        halvings=predictions.halvings,
-        peak_memory_mib=peak_memory_mib(device),
-    )
+    return {
+        "samples_per_s": len(batch_NTI) / float(np.median(durations_s)),
+        "throughput_repeats": THROUGHPUT_REPEATS,
+        "batch_size": len(batch_NTI),
+        "halvings": predictions.halvings,
+        "peak_memory_mib": peak_memory_mib(device),
+    }

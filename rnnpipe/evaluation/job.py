@@ -6,6 +6,7 @@ The process brings torch; planning does without.
 from pathlib import Path
 
 from rnnpipe.config import EvaluationConfig, ExecutionConfig, PipelineConfig
+from rnnpipe.config.sections import DECIDING
 from rnnpipe.evaluation.metrics import SplitName
 from rnnpipe.files import read_json, sha256_tree, write_json
 from rnnpipe.processes.slots import Job, device_slot
@@ -35,8 +36,11 @@ def evaluation_recipe(
             "sequences": sequences.digest,
             "split": split,
             "evaluation": evaluation.model_dump(mode="json"),
-            "execution": execution.model_dump(mode="json", include={"device", "threads", "precision"}),
-            "code": {name: sha256_tree(package / name) for name in ("evaluation", "models")},
+            "execution": execution.model_dump(mode="json", include=set(DECIDING)),
+            "code": {
+                **{name: sha256_tree(package / name) for name in ("evaluation", "models")},
+                "kernels": sha256_tree(package / "models/kernels", "*.[ch]"),
+            },
         },
     )
 

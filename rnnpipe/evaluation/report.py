@@ -78,7 +78,8 @@ class Scores(Record):
 
 
 class Speed(Record):
-    """Time and memory: latency of one raw image, throughput in batches of `batch_size` images.
+    """Time and memory: latency of one raw image, through torch's layers as it will be served, and throughput in
+    batches of `batch_size` images, through the kernels that predicted.
 
     `batch_size` is what fitted into memory after `halvings`, or the whole split where that is smaller.
     """
@@ -101,6 +102,8 @@ class Conditions(Record):
     threads: int
     precision: str
     precision_reason: str
+    kernels: str = "torch"
+    kernels_reason: str = ""
     torch_version: str
 
 

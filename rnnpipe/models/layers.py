@@ -12,48 +12,52 @@ import torch
 from torch import Tensor, nn
 
 from rnnpipe.config import VariantConfig
+from rnnpipe.models.kernels.passes import final_state
 
 
-class Rnn(nn.Module):
-    """nn.RNN. Sources: dair.ai tutorial, ImageRNN (one layer); P. Loeber's tutorial (two)."""
+class Layers(nn.Module):
+    """Base of the encoders: torch's layers, and the kernels that compute them (rnnpipe.models.kernels)."""
 
-    def __init__(self, input_size: int, config: VariantConfig) -> None:
+    layers: nn.RNNBase
+    uses_kernels = False
+
+    def __init__(self, config: VariantConfig) -> None:
         super().__init__()
         self.output_size = _output_size(config)
-        self.layers = nn.RNN(input_size, nonlinearity=config.nonlinearity, **_layer_options(config))
 
     def forward(self, x_BTI: Tensor) -> Tensor:
-        """Return the final state, of shape (B, D * H)."""
-        _, h_LBH = self.layers(x_BTI)
+        """Return the final hidden state (not an LSTM's cell state), of shape (B, D * H)."""
+        if self.uses_kernels and not x_BTI.requires_grad:
+            return final_state(self.layers, x_BTI)
+        _, last = self.layers(x_BTI)
+        h_LBH = last[0] if isinstance(last, tuple) else last
         return _last_layer(h_LBH, self.layers.bidirectional)
 
 
-class Gru(nn.Module):
+class Rnn(Layers):
+    """nn.RNN. Sources: dair.ai tutorial, ImageRNN (one layer); P. Loeber's tutorial (two)."""
+
+    layers: nn.RNN
+
+    def __init__(self, input_size: int, config: VariantConfig) -> None:
+        super().__init__(config)
+        self.layers = nn.RNN(input_size, nonlinearity=config.nonlinearity, **_layer_options(config))
+
+
+class Gru(Layers):
     """nn.GRU. Source: P. Loeber's tutorial."""
 
     def __init__(self, input_size: int, config: VariantConfig) -> None:
-        super().__init__()
-        self.output_size = _output_size(config)
+        super().__init__(config)
         self.layers = nn.GRU(input_size, **_layer_options(config))
 
-    def forward(self, x_BTI: Tensor) -> Tensor:
-        """Return the final state, of shape (B, D * H)."""
-        _, h_LBH = self.layers(x_BTI)
-        return _last_layer(h_LBH, self.layers.bidirectional)
 
-
-class Lstm(nn.Module):
+class Lstm(Layers):
     """nn.LSTM. Source: P. Loeber's tutorial."""
 
     def __init__(self, input_size: int, config: VariantConfig) -> None:
-        super().__init__()
-        self.output_size = _output_size(config)
+        super().__init__(config)
         self.layers = nn.LSTM(input_size, **_layer_options(config))
-
-    def forward(self, x_BTI: Tensor) -> Tensor:
-        """Return the final hidden state (not the cell state), of shape (B, D * H)."""
-        _, (h_LBH, _) = self.layers(x_BTI)
-        return _last_layer(h_LBH, self.layers.bidirectional)
 
 
 @contextmanager

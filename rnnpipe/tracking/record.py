@@ -35,7 +35,7 @@ class Record(BaseModel):
     """What a model was made from and what came out; digests are SHA-256 (hex).
 
     `config` is the resolved one, `variant` the model's place in it, `code` the digests of the sources by folder
-    or file of rnnpipe; device, threads and precision are those that were used, whatever the config asked for.
+    or file of rnnpipe; device, threads, precision and kernels are those that were used, whatever was asked for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +50,7 @@ class Record(BaseModel):
     device: str
     threads: int
     precision: str
+    kernels: str = "torch"
     environment: Environment
     losses_digest: str
     files: dict[str, str]
@@ -67,6 +68,7 @@ class Record(BaseModel):
             sequences_digest=inputs["sequences"],
             code={**evaluated["code"], **inputs["code"]},
             **{name: facts[name] for name in ("device", "threads", "precision")},
+            kernels=facts["kernels_reason"] if facts.get("kernels") == "compiled" else "torch",
             environment=Environment.of_training(training.path),
             losses_digest=losses_digest(read_journal(training.path)),
             files={path.name: sha256_file(path) for path in _files_of(training, evaluation)},

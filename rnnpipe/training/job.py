@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnpipe.config import PipelineConfig, VariantConfig
+from rnnpipe.config.sections import DECIDING
 from rnnpipe.files import read_json, sha256_file, sha256_tree, write_json
 from rnnpipe.references import Recipe, StageRef
 
@@ -34,10 +35,11 @@ def training_recipe(sequences: StageRef, config: PipelineConfig, variant: Varian
         "variant": variant.model_dump(mode="json", exclude={"learning_rate"}),
         "training": training,
         "seed": seed,
-        "execution": config.execution.model_dump(mode="json", include={"device", "threads", "precision"}),
+        "execution": config.execution.model_dump(mode="json", include=set(DECIDING)),
         "torch": version("torch"),
         "code": {
             **{name: sha256_tree(PACKAGE / name) for name in CODE_FOLDERS},
+            "kernels": sha256_tree(PACKAGE / "models/kernels", "*.[ch]"),
             **{name: sha256_file(PACKAGE / name) for name in CODE_FILES},
         },
     }

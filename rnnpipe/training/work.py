@@ -9,13 +9,14 @@ from typing import Any
 
 import torch._dynamo  # noqa: F401 (seconds: building an optimiser imports it; so the fork server has it already)
 
-from rnnpipe.config import PipelineConfig, VariantConfig
+from rnnpipe.config import ExecutionConfig, PipelineConfig, VariantConfig
 from rnnpipe.errors import TrainingError
 from rnnpipe.evaluation.deploy import build_network, save_model
 from rnnpipe.evaluation.predict import is_out_of_memory
 from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.files import read_json
 from rnnpipe.models.classifier import count_parameters
+from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.processes.slots import Job, device_slot
 from rnnpipe.runtime import (
     Device,
@@ -63,17 +64,21 @@ def run_training(
             "torch": version("torch"),
         }
         with _out_of_memory_explained(setting):
-            return _train(setting, open_training_data(sequences_folder, device.torch), facts, folder)
+            return _train(setting, open_training_data(sequences_folder, device.torch), facts, config.execution)
 
 
-def _train(setting: Setting, data: TrainingData, facts: Facts, folder: Path) -> Facts:
-    network = build_network(setting.spec, setting.seed)
-    fitting = Fit(network.to(setting.device), data, setting)
+def _train(setting: Setting, data: TrainingData, facts: Facts, config: ExecutionConfig) -> Facts:
+    folder = setting.folder
+    assert folder is not None
+    network = build_network(setting.spec, setting.seed).to(setting.device)
+    kernels, reason = use_kernels(network, setting.device, setting.precision, config.kernels)
+    set_threads(config.threads, in_kernels=kernels == "compiled")
+    fitting = Fit(network, data, setting)
     fitting.resume()
     progress, is_new = fitting.progress, not fitting.progress.step
     if is_new and setting.config.preflight:
         check_before_training(network, data, setting)
-    facts = {**facts, "parameters": count_parameters(network)}
+    facts = {**facts, "kernels": kernels, "kernels_reason": reason, "parameters": count_parameters(network)}
     with _stopping_at_sigterm(fitting), Journal(folder, progress.mark, progress.journal_line) as journal:
         if is_new:
             totals = {"epochs": setting.config.epochs, "updates_per_epoch": fitting.updates_per_epoch}

@@ -13,6 +13,7 @@ from rnnpipe.evaluation.job import evaluation_recipe
 from rnnpipe.evaluation.predict import predict
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.files import canonical_json, sha256_tree
+from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.references import StageRef
 
 SEQUENCES = StageRef(stage="sequences", key="k" * 64, digest="s" * 64, facts={})
@@ -35,6 +36,7 @@ def test_an_evaluation_writes_report_predictions_and_figures(model_folder, seque
     assert predictions["probabilities"].dtype == np.float32 and predictions["labels"].dtype == np.int64
     spec, network = load_model(model_folder)
     x_NTI = torch.from_numpy(np.load(sequences_folder / "test_x.npy"))
+    assert use_kernels(network, torch.device("cpu"), "fp32", "auto")[0] == report.kernels == "compiled"
     expected_NK = predict(network, x_NTI, spec, torch.device("cpu"), 32).probabilities_NK.numpy()
     np.testing.assert_array_equal(predictions["probabilities"], expected_NK)
     assert (report.total, report.correct) == (70, int((expected_NK.argmax(1) == labels_N).sum()))

@@ -1,0 +1,86 @@
+"""Whether a net is computed by the compiled kernels or by torch, and why."""
+
+import logging
+from functools import cache
+
+import torch
+from torch import nn
+
+from rnnpipe.errors import DeviceError
+from rnnpipe.files import sha256_file
+from rnnpipe.models.classifier import SequenceClassifier
+from rnnpipe.models.initialization import seeded_weights
+from rnnpipe.models.kernels.library import KernelsMissingError, library_path
+from rnnpipe.models.kernels.passes import final_state
+from rnnpipe.models.layers import Layers
+from rnnpipe.runtime import Precision
+
+TOLERANCE = 1e-4
+
+logger = logging.getLogger(__name__)
+
+
+def use_kernels(
+    network: SequenceClassifier, device: torch.device, precision: Precision, request: str
+) -> tuple[str, str]:
+    """Let the kernels compute a net where they fit, unless `request` is torch; return name and reason.
+
+    The name is "compiled" or "torch". Weights and what is saved of them stay the same. Raises DeviceError where
+    the kernels are asked for, and it can't be done.
+    """
+    missing = _why_not(network.encoder, device, precision) if request != "torch" else "asked for"
+    if missing and request == "compiled":
+        raise DeviceError(
+            f"execution.kernels=compiled was asked for, but: {missing}",
+            "execution.kernels=auto takes torch's own where they are missing; only speed is lost",
+        )
+    name = "torch" if missing else "compiled"
+    if isinstance(network.encoder, Layers):
+        network.encoder.uses_kernels = not missing
+    reason = f"torch: {missing}" if missing else kernels_here()
+    logger.info("kernels %s", reason)
+    return name, reason
+
+
+def kernels_here() -> str:
+    """Return the digest of this machine's kernels, as "compiled: 0123abcd", or "torch" where there are none."""
+    try:
+        _check_kernels()
+    except KernelsMissingError:
+        return "torch"
+    return f"compiled: {sha256_file(library_path())[:12]}"
+
+
+def _why_not(encoder: nn.Module, device: torch.device, precision: Precision) -> str:
+    """Return in words why torch has to compute an encoder, "" where the kernels can."""
+    if not isinstance(encoder, Layers):
+        return "the net is written in torch, step by step"
+    layers = encoder.layers
+    if device.type != "cpu":
+        return f"the kernels are for the CPU, {device.type} has its own"
+    if precision != "fp32":
+        return f"the kernels are for fp32, not for {precision}"
+    if layers.bidirectional or layers.dropout:
+        return f"the kernels have no {'bidirectional layers' if layers.bidirectional else 'dropout'}"
+    try:
+        _check_kernels()
+    except KernelsMissingError as missing:
+        return str(missing)
+    return ""
+
+
+@cache
+def _check_kernels() -> None:
+    """Compare the kernels with torch on small layers, once a process; KernelsMissingError where they differ."""
+    for kind in (nn.RNN, nn.GRU, nn.LSTM):
+        with seeded_weights(0):
+            layers, x_BTI = kind(5, 7, 2, batch_first=True), torch.rand(3, 4, 5)
+        outputs_BTH, _ = layers(x_BTI)
+        found = [
+            (state_BH.detach(), *torch.autograd.grad(state_BH.sum(), list(layers.parameters())))
+            for state_BH in (outputs_BTH[:, -1], final_state(layers, x_BTI))
+        ]
+        if not all(torch.allclose(ours, theirs, atol=TOLERANCE) for theirs, ours in zip(*found, strict=True)):
+            raise KernelsMissingError(
+                f"what this machine's compiler made of them differs from torch's {kind.__name__}"
+            )

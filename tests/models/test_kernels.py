@@ -1,0 +1,227 @@
+"""The compiled kernels against torch's layers in float64, and how they are compiled."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rnnpipe.config import VariantConfig
+from rnnpipe.errors import DeviceError
+from rnnpipe.models.classifier import SequenceClassifier, build_classifier
+from rnnpipe.models.kernels import choice, library
+from rnnpipe.models.kernels.choice import use_kernels
+from rnnpipe.models.kernels.passes import ROWS, final_state
+from rnnpipe.runtime import num_threads, set_threads
+
+CPU = torch.device("cpu")
+LAYERS: dict[str, Any] = {
+    "tanh": nn.RNN,
+    "relu": lambda *sizes, **options: nn.RNN(*sizes, nonlinearity="relu", **options),
+    "gru": nn.GRU,
+    "lstm": nn.LSTM,
+}
+# batch, steps, inputs, hidden, layers: of MNIST; odd ones; one of each; more rows than a slice; one input a step
+SHAPES = [(100, 28, 28, 128, 2), (7, 5, 3, 17, 3), (1, 1, 1, 1, 1), (2 * ROWS + 3, 3, 9, 33, 2), (5, 40, 1, 32, 1)]
+every_kind = pytest.mark.parametrize("kind", LAYERS)
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = num_threads()
+    yield
+    set_threads(before)
+
+
+def torch_state(layers: nn.RNNBase, x_BTI: Tensor) -> Tensor:
+    _, last = layers(x_BTI)
+    return (last[0] if isinstance(last, tuple) else last)[-1]
+
+
+def outputs_and_gradients(compute: Any, layers: nn.RNNBase, x_BTI: Tensor) -> list[Tensor]:
+    """Return the states, and the gradients of a sum of them in which each counts differently."""
+    state_BH = compute(layers, x_BTI)
+    weighted = (state_BH * torch.linspace(-1, 2, state_BH.numel(), dtype=x_BTI.dtype).view_as(state_BH)).sum()
+    return [state_BH.detach(), *torch.autograd.grad(weighted, list(layers.parameters()))]
+
+
+def make(kind: str, *sizes: int, bias: bool = True) -> nn.RNNBase:
+    torch.manual_seed(0)
+    layers: nn.RNNBase = LAYERS[kind](*sizes, batch_first=True, bias=bias)
+    return layers
+
+
+@every_kind
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_outputs_and_gradients_are_those_of_torch_in_float64(
+    kind: str, threads: int, shape: tuple[int, ...]
+) -> None:
+    batch, steps, inputs, hidden, num_layers = shape
+    for bias in (True, False):
+        layers, exact = (make(kind, inputs, hidden, num_layers, bias=bias) for _ in range(2))
+        x_BTI = torch.rand(batch, steps, inputs)
+        set_threads(threads, in_kernels=True)
+        found = outputs_and_gradients(final_state, layers, x_BTI)
+        expected = outputs_and_gradients(torch_state, exact.double(), x_BTI.double())
+        for ours, theirs in zip(found, expected, strict=True):
+            scale = theirs.abs().max().clamp(min=1)
+            assert (ours - theirs).abs().max() < 1e-5 * scale
+
+
+@every_kind
+def test_bits_don_t_depend_on_the_run_and_outputs_not_on_threads_or_batch(kind: str) -> None:
+    layers, x_BTI = make(kind, 28, 128, 2), torch.rand(100, 28, 28)
+    states = []
+    for threads in (1, 2, 3):
+        set_threads(threads, in_kernels=True)
+        first, second = (outputs_and_gradients(final_state, layers, x_BTI) for _ in range(2))
+        assert all(map(torch.equal, first, second))
+        states.append(first[0])
+    assert torch.equal(states[0], states[1]) and torch.equal(states[0], states[2])
+    with torch.inference_mode():
+        assert torch.equal(final_state(layers, x_BTI), states[0])
+        assert torch.equal(final_state(layers, x_BTI[37:38]), states[0][37:38])
+
+
+@every_kind
+def test_any_strides_of_inputs_and_weights_do(kind: str) -> None:
+    layers = make(kind, 28, 16, 2)
+    x_BTI = torch.rand(28, 9, 5).permute(2, 1, 0)
+    found, expected = (outputs_and_gradients(each, layers, x_BTI) for each in (final_state, torch_state))
+    assert all(torch.allclose(ours, theirs, atol=1e-5) for ours, theirs in zip(found, expected, strict=True))
+
+
+@every_kind
+def test_what_is_not_a_number_stays_none(kind: str) -> None:
+    layers, x_BTI = make(kind, 4, 8, 2), torch.rand(3, 5, 4)
+    x_BTI[1, 2, 3] = torch.nan
+    state_BH = final_state(layers, x_BTI)
+    assert state_BH[1].isnan().all()
+    assert state_BH[[0, 2]].isfinite().all()
+
+
+def test_two_batches_may_be_under_way_at_once_and_each_goes_back_once() -> None:
+    layers, first, second = make("lstm", 4, 8, 2), torch.rand(6, 5, 4), torch.rand(6, 5, 4)
+    expected = [outputs_and_gradients(final_state, layers, x_BTI)[1] for x_BTI in (first, second)]
+    states = [final_state(layers, x_BTI) for x_BTI in (first, second)]
+    weights = torch.linspace(-1, 2, 48).view(6, 8)
+    for state_BH, gradient in zip(states, expected, strict=True):
+        found = torch.autograd.grad((state_BH * weights).sum(), list(layers.parameters()), retain_graph=True)
+        assert torch.equal(found[0], gradient)
+    with pytest.raises(RuntimeError, match="computed before"):
+        torch.autograd.grad((states[0] * weights).sum(), list(layers.parameters()))
+
+
+def build(name: str, **options: Any) -> SequenceClassifier:
+    return build_classifier(VariantConfig(name=name, **options), input_size=28, num_classes=10, seed=0)
+
+
+@pytest.mark.parametrize("name", ["image-rnn", "rnn", "gru", "lstm"])
+def test_a_net_keeps_its_weights_names_and_answers(name: str) -> None:
+    net, x_BTI = build(name), torch.rand(9, 28, 28)
+    names, expected = list(net.state_dict()), net(x_BTI)
+    assert use_kernels(net, CPU, "fp32", "auto")[0] == "compiled"
+    assert list(net.state_dict()) == names
+    found = net(x_BTI)
+    assert torch.allclose(found, expected, atol=1e-6) and not torch.equal(found, expected)
+    assert use_kernels(net, CPU, "fp32", "torch") == ("torch", "torch: asked for")
+    assert torch.equal(net(x_BTI), expected)
+
+
+@pytest.mark.parametrize(
+    ("net", "device", "precision", "reason"),
+    [
+        (build("basic"), CPU, "fp32", "written in torch, step by step"),
+        (build("gru", bidirectional=True), CPU, "fp32", "no bidirectional layers"),
+        (build("gru", dropout=0.1), CPU, "fp32", "no dropout"),
+        (build("gru"), CPU, "bf16", "not for bf16"),
+        (build("gru"), torch.device("cuda:0"), "fp32", "cuda has its own"),
+    ],
+)
+def test_torch_computes_what_the_kernels_don_t(
+    net: SequenceClassifier, device: torch.device, precision: Any, reason: str
+) -> None:
+    name, why = use_kernels(net, device, precision, "auto")
+    assert name == "torch" and reason in why
+    with pytest.raises(DeviceError, match=r"execution\.kernels=compiled was asked for") as caught:
+        use_kernels(net, device, precision, "compiled")
+    assert reason in caught.value.message and "only speed is lost" in caught.value.fix
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache of kernels."""
+    monkeypatch.setenv("RNNPIPE_KERNELS", str(tmp_path / "kernels"))
+    caches = (library.library_path, library.load_library, choice._check_kernels)
+    for each in caches:
+        each.cache_clear()
+    yield tmp_path / "kernels"
+    for each in caches:
+        each.cache_clear()
+
+
+def test_they_are_compiled_once_by_whoever_comes_first(fresh: Path) -> None:
+    code = (
+        "import torch; from rnnpipe.models.kernels.choice import kernels_here, _check_kernels;"
+        "_check_kernels(); print(kernels_here())"
+    )
+    command = [sys.executable, "-c", code]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    said = {process.communicate()[0] for process in running}
+    assert len(said) == 1 and said.pop().startswith("compiled: ")
+    (made,) = fresh.iterdir()
+    before = made.stat().st_mtime_ns
+    assert library.library_path() == made and made.stat().st_mtime_ns == before
+
+
+def compiler(folder: Path, script: str) -> str:
+    folder.mkdir()
+    (folder / "cc").write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    (folder / "cc").chmod(0o755)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (None, "no compiler is there"),
+        ("echo 'cc: unknown flag' >&2; exit 1", "failed: cc: unknown flag"),
+        ("exit 1", "failed: it gave no reason"),
+        ('for last; do :; done; echo rubbish > "$last"', "can't be loaded"),
+    ],
+)
+def test_without_a_working_compiler_only_speed_is_lost(
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, reason: str
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "none") if script is None else compiler(tmp_path / "bin", script))
+    if script and "last" in script:
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    net = build("rnn")
+    name, why = use_kernels(net, CPU, "fp32", "auto")
+    assert name == "torch" and reason in why
+    assert net(torch.rand(2, 28, 28)).shape == (2, 10)
+
+
+def test_a_cache_that_can_t_be_written_or_trusted_is_not_used(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh.write_text("a file, not a folder", encoding="utf-8")
+    assert use_kernels(build("rnn"), CPU, "fp32", "auto")[0] == "torch"
+    fresh.unlink()
+    library.library_path.cache_clear()
+    library.library_path().chmod(0o666)
+    library.library_path.cache_clear()
+    name, why = use_kernels(build("rnn"), CPU, "fp32", "auto")
+    assert name == "torch" and "somebody else" in why
+
+
+def test_kernels_that_compute_something_else_are_not_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "final_state", lambda layers, x_BTI: 1.01 * final_state(layers, x_BTI))
+    name, why = use_kernels(build("rnn"), CPU, "fp32", "auto")
+    assert name == "torch" and "differs from torch's RNN" in why
