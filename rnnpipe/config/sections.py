@@ -175,6 +175,25 @@ class TrainingConfig(Section):
         le=10_000,
         description="Epochs without a better validation accuracy before stopping; null = never.",
     )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of each label that is spread evenly over all classes (0 to below 1). The training loss"
+        " in journal and MLflow is then the smoothed one; validation and test losses never are.",
+    )
+    shift_pixels: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Each training image is shifted by up to so many pixels, down or up and left or right.",
+    )
+    rotation_degrees: float = Field(
+        0.0, ge=0, le=45, description="Each training image is turned by up to so many degrees, either way."
+    )
+    zoom_fraction: float = Field(
+        0.0, ge=0, le=0.5, description="Each training image is enlarged or shrunk by up to this share of its size."
+    )
     preflight: bool = Field(True, description="Check shapes, first loss and learnability before training.")
 
     def clashes(self) -> Iterator[Clash]:

@@ -15,6 +15,7 @@ from rnnpipe.evaluation.deploy import scale_pixels
 from rnnpipe.evaluation.metrics import accuracy, mean_loss
 from rnnpipe.evaluation.predict import predict
 from rnnpipe.runtime import autocast, synchronize
+from rnnpipe.training.augmentation import Augmentation
 from rnnpipe.training.checkpoint import Progress, Tensors, load_checkpoint, save_checkpoint
 from rnnpipe.training.journal import event_line
 from rnnpipe.training.optimization import build_optimizer, learning_rate_at, set_learning_rate
@@ -45,6 +46,7 @@ class Fit:
 
     def __init__(self, network: nn.Module, data: TrainingData, setting: Setting) -> None:
         self.network, self.data, self.setting = network, data, setting
+        self.augmentation = Augmentation.of(setting)
         self.recorder: Recorder = NullRecorder()
         self.optimizer = build_optimizer(network.parameters(), setting.config)
         self.progress = Progress()
@@ -145,10 +147,14 @@ class Fit:
         setting = self.setting
         # Dropout's noise is a function of the seed and the step, so that a resumed run meets the same.
         torch.manual_seed(mix_seed(setting.seed, epoch, self.progress.step))
-        x_BTI = scale_pixels(self.data.train_x_NTI[chosen].to(setting.device), setting.spec)
+        pixels_BTI = self.data.train_x_NTI[chosen].to(setting.device)
+        if self.augmentation is not None:
+            pixels_BTI = self.augmentation(pixels_BTI, epoch, self.progress.step)
+        x_BTI = scale_pixels(pixels_BTI, setting.spec)
         y_B = self.data.train_y_N[chosen].to(setting.device)
         with autocast(setting.device, setting.precision):
-            loss = functional.cross_entropy(self.network(x_BTI), y_B)
+            logits_BK = self.network(x_BTI)
+            loss = functional.cross_entropy(logits_BK, y_B, label_smoothing=setting.config.label_smoothing)
         set_learning_rate(self.optimizer, self._learning_rate(self.progress.step))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
