@@ -10,9 +10,10 @@ journal; training never waits for them.
     resumed     epoch (finished), step, note: what is wrong with newer checkpoints, if anything
     end         what start says of the training, best_epoch, epochs, stopped_early, wall_s, samples_per_s, …
 
-Each has time_ms, in ms since 1970; wall_s are seconds, losses nats. A first_step counts from 0, a step is the
-number of updates made. What stands before a checkpoint, epoch or end line is final: no resume makes or tells it
-again. Who acts on the world, such as MLflow's tracker, takes no more than that.
+Each has time_ms, in ms since 1970; wall_s are seconds, losses nats, those of training with the labels smoothed as
+the config says. A first_step counts from 0, a step is the number of updates made. What stands before a checkpoint,
+epoch or end line is final: no resume makes or tells it again. Who acts on the world, such as MLflow's tracker,
+takes no more than that.
 """
 
 import hashlib

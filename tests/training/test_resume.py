@@ -34,6 +34,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "name": "lstm", "training": {"optimizer": "adamw", "weight_decay": 0.1, "schedule": "cosine"},
     },
     "sgd": {"name": "rnn", "training": {"optimizer": "sgd"}},
+    "augmented, smoothed labels": {
+        "name": "gru", "num_layers": 2, "dropout": 0.5,
+        "training": {"shift_pixels": 1, "rotation_degrees": 10, "zoom_fraction": 0.1, "label_smoothing": 0.1},
+    },
     "early stopping": {
         "name": "basic", "training": {"epochs": 9, "early_stopping_patience": 1, "learning_rate": 0.3},
     },
@@ -162,10 +166,11 @@ def everything(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(name="start")
 def make_start(tmp_path: Path, sequences_folder: Path, make_config):
-    """Return a function that prepares a training of 2 x 3 updates with dropout, saved after each update."""
+    """Return a function that prepares a training of 2 x 3 updates, augmented, with dropout, saved after each."""
 
     def start(name: str, checkpoint_every_s: float = AFTER_EACH_UPDATE) -> Path:
         training = {"schedule": "one-cycle", "epochs": 2, "batch_size": BATCH}
+        training |= {"shift_pixels": 1, "rotation_degrees": 10, "label_smoothing": 0.1}
         config: PipelineConfig = make_config(training, checkpoint_every_s=checkpoint_every_s)
         prepare(tmp_path / name, sequences_folder, config=config, variant=0, seed=3, run="r")
         return tmp_path / name
