@@ -109,9 +109,11 @@ def sequences_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_config_() -> Callable[..., PipelineConfig]:
     """Return a maker of configs of one variant: make_config(training={"epochs": 2}, device="cpu")."""
 
-    def make(training: dict[str, Any] | None = None, **execution: Any) -> PipelineConfig:
+    def make(
+        training: dict[str, Any] | None = None, variants: list[dict[str, Any]] | None = None, **execution: Any
+    ) -> PipelineConfig:
         values = {
-            "variants": [{"name": "rnn", "hidden_size": 8, "dropout": 0.25}],
+            "variants": variants or [{"name": "rnn", "hidden_size": 8, "dropout": 0.25}],
             "training": {
                 "epochs": 3,
                 "batch_size": 16,

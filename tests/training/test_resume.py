@@ -1,7 +1,7 @@
 """A training that was stopped and started again ends with the same bytes as one that was not."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from rnnpipe.errors import TrainingError
 from rnnpipe.evaluation.deploy import build_network, save_model
 from rnnpipe.faults import FAULT, FAULT_LOG
 from rnnpipe.files import read_json, write_json
+from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.processes.launcher import Launcher
+from rnnpipe.runtime import num_threads, set_threads
 from rnnpipe.training.checkpoint import CHECKPOINT_FOLDER
 from rnnpipe.training.job import prepare
 from rnnpipe.training.journal import JOURNAL_FILE, Journal, read_journal, step_losses
@@ -60,10 +62,19 @@ class Stopping(Journal):
         super().append(line)
 
 
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = num_threads()
+    yield
+    set_threads(before)
+
+
 def go_on(setting: Setting, data: TrainingData, lines: int = -1) -> bool:
     """Train as a process would, for so many lines of the journal; say whether it came to its end."""
     assert setting.folder is not None
     network = build_network(setting.spec, setting.seed)
+    kernels, _ = use_kernels(network, setting.device, setting.precision, "auto")
+    set_threads(2, in_kernels=kernels == "compiled")
     fitting = Fit(network, data, setting)
     fitting.resume()
     with Stopping(setting.folder, fitting.progress.mark, fitting.progress.journal_line) as journal:
@@ -168,10 +179,10 @@ def everything(folder: Path) -> dict[str, Any]:
 def make_start(tmp_path: Path, sequences_folder: Path, make_config):
     """Return a function that prepares a training of 2 x 3 updates, augmented, with dropout, saved after each."""
 
-    def start(name: str, checkpoint_every_s: float = AFTER_EACH_UPDATE) -> Path:
+    def start(name: str, checkpoint_every_s: float = AFTER_EACH_UPDATE, **changes: Any) -> Path:
         training = {"schedule": "one-cycle", "epochs": 2, "batch_size": BATCH}
         training |= {"shift_pixels": 1, "rotation_degrees": 10, "label_smoothing": 0.1}
-        config: PipelineConfig = make_config(training, checkpoint_every_s=checkpoint_every_s)
+        config: PipelineConfig = make_config(training, checkpoint_every_s=checkpoint_every_s, **changes)
         prepare(tmp_path / name, sequences_folder, config=config, variant=0, seed=3, run="r")
         return tmp_path / name
 
@@ -231,6 +242,17 @@ def test_killed_again_and_again_it_ends_the_same(launcher, start, whole):
             kills += 1
     train(launcher, folder)
     assert everything(folder) == everything(whole) and kills == 5
+
+
+@pytest.mark.parametrize("kernels", ["torch", "compiled"])
+@pytest.mark.parametrize("name", ["rnn", "gru", "lstm"])
+def test_killed_on_any_path_and_with_more_threads_it_ends_the_same(launcher, start, name, kernels):
+    net = {"name": name, "hidden_size": 8}
+    whole, killed = (start(place, variants=[net], kernels=kernels, threads=2) for place in ("whole", "killed"))
+    train(launcher, whole)
+    expected = everything(whole)
+    assert expected["facts"]["kernels"] == kernels and expected["facts"]["threads"] == 2
+    assert_killed_it_ends_the_same(launcher, killed, "after-append/log/journal.jsonl:7", expected)
 
 
 def terminate(launcher: Launcher, folder: Path, update: int) -> None:
