@@ -113,26 +113,41 @@ def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractC
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
-_threads = 1
+@dataclass
+class _Threads:
+    """The CPU threads of this process, as torch's own number is the process's."""
+
+    number: int = 1
+    in_kernels: bool = False
+
+    def apply(self) -> None:
+        torch.set_num_threads(1 if self.in_kernels else self.number)
+        # torch takes the second number only before its first parallel work.
+        with contextlib.suppress(RuntimeError):
+            torch.set_num_interop_threads(1)
 
 
-def set_threads(threads: int, *, in_kernels: bool = False) -> None:
-    """Use this many CPU threads within an operation, and one between operations.
+_threads = _Threads()
 
-    `in_kernels`: the compiled kernels use them, and torch one. Its own threads spin for a while after each
-    operation, on cores that those of the kernels need.
-    """
-    global _threads  # noqa: PLW0603 (as torch's own number, it is the process's)
-    _threads = threads
-    torch.set_num_threads(1 if in_kernels else threads)
-    # torch takes the second number only before its first parallel work.
-    with contextlib.suppress(RuntimeError):
-        torch.set_num_interop_threads(1)
+
+def set_threads(threads: int) -> None:
+    """Use this many CPU threads within an operation, and one between operations."""
+    _threads.number = threads
+    _threads.apply()
 
 
 def num_threads() -> int:
     """Return the number given to `set_threads`."""
-    return _threads
+    return _threads.number
+
+
+def give_threads_to_kernels(in_kernels: bool) -> None:
+    """Let the compiled kernels use the threads, and torch one; or torch all of them.
+
+    torch's own threads spin for a while after each operation, on the cores that those of the kernels need.
+    """
+    _threads.in_kernels = in_kernels
+    _threads.apply()
 
 
 def seed_everything(seed: int) -> None:

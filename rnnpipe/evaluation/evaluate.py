@@ -51,7 +51,6 @@ def build_evaluation(
     with autocast(device.torch, precision):  # first, as the registered graph will be served: by torch
         latency = _latency(Deploy(spec, network).to(device.torch), config.evaluation.latency_repeats)
         kernels, kernels_reason = use_kernels(network, device.torch, precision, config.execution.kernels)
-        set_threads(config.execution.threads, in_kernels=kernels == "compiled")
         predictions = predict(network, x_NTI, spec, device.torch, config.evaluation.batch_size)
         speed = Speed(**latency, **_throughput(network, x_NTI, spec, predictions))
     probabilities_NK = predictions.probabilities_NK.numpy()

@@ -72,7 +72,6 @@ def _train(setting: Setting, data: TrainingData, facts: Facts, config: Execution
     assert folder is not None
     network = build_network(setting.spec, setting.seed).to(setting.device)
     kernels, reason = use_kernels(network, setting.device, setting.precision, config.kernels)
-    set_threads(config.threads, in_kernels=kernels == "compiled")
     fitting = Fit(network, data, setting)
     fitting.resume()
     progress, is_new = fitting.progress, not fitting.progress.step

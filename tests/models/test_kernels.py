@@ -17,7 +17,7 @@ from rnnpipe.models.classifier import SequenceClassifier, build_classifier
 from rnnpipe.models.kernels import choice, library
 from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.models.kernels.passes import ROWS, final_state
-from rnnpipe.runtime import num_threads, set_threads
+from rnnpipe.runtime import give_threads_to_kernels, num_threads, set_threads
 
 CPU = torch.device("cpu")
 LAYERS: dict[str, Any] = {
@@ -35,6 +35,7 @@ every_kind = pytest.mark.parametrize("kind", LAYERS)
 def _threads() -> Iterator[None]:
     before = num_threads()
     yield
+    give_threads_to_kernels(False)
     set_threads(before)
 
 
@@ -66,7 +67,7 @@ def test_outputs_and_gradients_are_those_of_torch_in_float64(
     for bias in (True, False):
         layers, exact = (make(kind, inputs, hidden, num_layers, bias=bias) for _ in range(2))
         x_BTI = torch.rand(batch, steps, inputs)
-        set_threads(threads, in_kernels=True)
+        set_threads(threads)
         found = outputs_and_gradients(final_state, layers, x_BTI)
         expected = outputs_and_gradients(torch_state, exact.double(), x_BTI.double())
         for ours, theirs in zip(found, expected, strict=True):
@@ -79,7 +80,7 @@ def test_bits_don_t_depend_on_the_run_and_outputs_not_on_threads_or_batch(kind: 
     layers, x_BTI = make(kind, 28, 128, 2), torch.rand(100, 28, 28)
     states = []
     for threads in (1, 2, 3):
-        set_threads(threads, in_kernels=True)
+        set_threads(threads)
         first, second = (outputs_and_gradients(final_state, layers, x_BTI) for _ in range(2))
         assert all(map(torch.equal, first, second))
         states.append(first[0])

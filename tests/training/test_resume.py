@@ -16,7 +16,7 @@ from rnnpipe.faults import FAULT, FAULT_LOG
 from rnnpipe.files import read_json, write_json
 from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.processes.launcher import Launcher
-from rnnpipe.runtime import num_threads, set_threads
+from rnnpipe.runtime import give_threads_to_kernels, num_threads, set_threads
 from rnnpipe.training.checkpoint import CHECKPOINT_FOLDER
 from rnnpipe.training.job import prepare
 from rnnpipe.training.journal import JOURNAL_FILE, Journal, read_journal, step_losses
@@ -66,6 +66,7 @@ class Stopping(Journal):
 def _threads() -> Iterator[None]:
     before = num_threads()
     yield
+    give_threads_to_kernels(False)
     set_threads(before)
 
 
@@ -73,8 +74,8 @@ def go_on(setting: Setting, data: TrainingData, lines: int = -1) -> bool:
     """Train as a process would, for so many lines of the journal; say whether it came to its end."""
     assert setting.folder is not None
     network = build_network(setting.spec, setting.seed)
-    kernels, _ = use_kernels(network, setting.device, setting.precision, "auto")
-    set_threads(2, in_kernels=kernels == "compiled")
+    use_kernels(network, setting.device, setting.precision, "auto")
+    set_threads(2)
     fitting = Fit(network, data, setting)
     fitting.resume()
     with Stopping(setting.folder, fitting.progress.mark, fitting.progress.journal_line) as journal:

@@ -13,7 +13,7 @@ from rnnpipe.models.initialization import seeded_weights
 from rnnpipe.models.kernels.library import KernelsMissingError, library_path
 from rnnpipe.models.kernels.passes import final_state
 from rnnpipe.models.layers import Layers
-from rnnpipe.runtime import Precision
+from rnnpipe.runtime import Precision, give_threads_to_kernels
 
 TOLERANCE = 1e-4
 
@@ -25,8 +25,8 @@ def use_kernels(
 ) -> tuple[str, str]:
     """Let the kernels compute a net where they fit, unless `request` is torch; return name and reason.
 
-    The name is "compiled" or "torch". Weights and what is saved of them stay the same. Raises DeviceError where
-    the kernels are asked for, and it can't be done.
+    The name is "compiled" or "torch". Weights and what is saved of them stay the same; the process's threads are
+    given to whoever computes. Raises DeviceError where the kernels are asked for, and it can't be done.
     """
     missing = _why_not(network.encoder, device, precision) if request != "torch" else "asked for"
     if missing and request == "compiled":
@@ -34,12 +34,12 @@ def use_kernels(
             f"execution.kernels=compiled was asked for, but: {missing}",
             "execution.kernels=auto takes torch's own where they are missing; only speed is lost",
         )
-    name = "torch" if missing else "compiled"
+    give_threads_to_kernels(not missing)
     if isinstance(network.encoder, Layers):
         network.encoder.uses_kernels = not missing
     reason = f"torch: {missing}" if missing else kernels_here()
     logger.info("kernels %s", reason)
-    return name, reason
+    return "torch" if missing else "compiled", reason
 
 
 def kernels_here() -> str:
