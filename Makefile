@@ -27,8 +27,8 @@ check: $(INSTALLED) ## Lint, format, types, layers, configs, containers
 	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/*.yaml
 
-bench: $(INSTALLED) ## Measure training speed against the plain tutorial loop
-	$(BIN)/python -m benchmarks.training
+bench: $(INSTALLED) ## Measure speed and write docs/PERFORMANCE.md (ONLY="training limit", QUICK=1, THREADS=2)
+	$(BIN)/python -m benchmarks $(ONLY) $(if $(QUICK),--quick) $(if $(THREADS),--threads $(THREADS))
 
 faults: $(INSTALLED) ## Break it on purpose and compare (LONG=1: for hours, and writes the page)
 	$(BIN)/python tests/campaign/campaign.py run $(if $(LONG),--long)

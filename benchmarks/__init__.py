@@ -1,1 +1,1 @@
-"""Measurements whose results stand in docs/: run with `make bench`, never typed by hand."""
+"""Measurements whose results stand in docs/: run with `make bench`, never typed. The contract: suite.py."""

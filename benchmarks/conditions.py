@@ -1,0 +1,51 @@
+"""What figures depend on besides the code, and how it is told."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from benchmarks.rounds import load_sentence
+from rnnpipe.runtime import describe_device
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def conditions(threads: int | list[int], **more: Any) -> dict[str, Any]:
+    """Return device, cores, threads, versions, platform and date, with what a benchmark adds."""
+    return {
+        "device": describe_device(torch.device("cpu")),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": cores(),
+        "threads": threads,
+        "torch": str(torch.__version__),
+        "lightning": installed("lightning"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **more,
+    }
+
+
+def installed(package: str) -> str | None:
+    """Return the version of a package, None where it isn't installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def closing(result: dict[str, Any]) -> str:
+    """Return the last paragraph of a section: when and where it was measured, and under which load."""
+    known = result["conditions"]
+    return (
+        f"Measured {known['measured_at']} on {known['device']} "
+        f"({known['cpu_capability']}, {known['cores']} cores),\ntorch {known['torch']}, Python {known['python']}, {known['platform']}.\n"
+        f"{load_sentence(result['load'])}"
+    )

@@ -1,0 +1,78 @@
+"""The contract of a benchmark, and where its results lie.
+
+A benchmark is a module in this folder with `NAME` and the functions of `Benchmark` below; `python -m benchmarks`
+finds it by that. Helpers: `rounds.take_turns` and `summarize`, `conditions.conditions` and `closing`, `style`.
+"""
+
+import importlib
+import json
+import pkgutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import benchmarks
+from benchmarks.rounds import MIN_ROUNDS
+from rnnpipe.files import read_json
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+LAST_PLACE = 100
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure: `quick` for the smallest sizes, which only show that it works; None: the benchmark's own."""
+
+    quick: bool = False
+    threads: int | None = None
+    rounds: int = MIN_ROUNDS
+
+
+class Benchmark(Protocol):
+    """What a module has. Optional are also `figures(result) -> {file stem: Figure}`,
+
+    `ratios(result) -> {name: Spread or float}` (to the reference measured beside it; greater is better; what
+    regressions are found by), and `PLACE: int`, by which the sections of the page are sorted.
+    """
+
+    NAME: str
+
+    def measure(self, plan: Plan) -> Result:
+        """Return a JSON-able dictionary: `conditions`, `load`, every repeat, `summary` with medians and ranges."""
+
+    def section(self, result: Result) -> str:
+        """Return the section of docs/PERFORMANCE.md, in Markdown, from "## " to `closing(result)`."""
+
+
+def find_benchmarks() -> dict[str, Benchmark]:
+    """Return all benchmarks by name, in the order of the page."""
+    names = [each.name for each in pkgutil.iter_modules(benchmarks.__path__) if each.name != "__main__"]
+    modules: list[Any] = [importlib.import_module(f"benchmarks.{name}") for name in names]
+    found = [module for module in modules if hasattr(module, "NAME")]
+    found.sort(key=lambda module: (getattr(module, "PLACE", LAST_PLACE), module.NAME))
+    return {module.NAME: cast(Benchmark, module) for module in found}
+
+
+def result_path(name: str) -> Path:
+    """Return where the result of a benchmark lies."""
+    return RESULTS / f"{name}.json"
+
+
+def read_results(names: list[str]) -> dict[str, Result]:
+    """Return the results that are there, by name."""
+    return {name: read_json(result_path(name)) for name in names if result_path(name).exists()}
+
+
+def committed_result(name: str) -> Result | None:
+    """Return the last committed result; without git or a commit, the file as it is; None if there is none."""
+    path = result_path(name)
+    command = ["git", "show", f"HEAD:{path.relative_to(ROOT).as_posix()}"]
+    try:
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return read_json(path) if path.exists() else None
+    return cast(Result, json.loads(found))
