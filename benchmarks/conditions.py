@@ -46,6 +46,7 @@ def closing(result: dict[str, Any]) -> str:
     known = result["conditions"]
     return (
         f"Measured {known['measured_at']} on {known['device']} "
-        f"({known['cpu_capability']}, {known['cores']} cores),\ntorch {known['torch']}, Python {known['python']}, {known['platform']}.\n"
+        f"({known['cpu_capability']}, {known['cores']} cores),\n"
+        f"torch {known['torch']}, Python {known['python']}, {known['platform']}.\n"
         f"{load_sentence(result['load'])}"
     )

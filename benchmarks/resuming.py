@@ -1,36 +1,36 @@
 """What checkpoints and journal cost a training, and how soon a killed run makes its next new step.
 
-Run with `python -m benchmarks.resuming`; writes benchmarks/results/resuming.json. The bare loop and the one that
-keeps a journal and a checkpoint every 10 seconds take turns within each round: the same net, images and updates.
+The bare loop and the one that keeps a journal and a checkpoint every 10 seconds take turns: the same net, images
+and updates.
 """
 
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import click
 import torch
 import yaml
 
-from benchmarks.load import FOREIGN_LIMIT, ForeignLoad
-from benchmarks.loops import BATCH, spec_of, synthetic_images
+from benchmarks.conditions import closing, conditions
+from benchmarks.loops import BATCH, CPU, spec_of, synthetic_images
+from benchmarks.page import cell
+from benchmarks.rounds import Spread, load_of, spread, summarize, take_turns
+from benchmarks.suite import Plan, Result
 from rnnpipe.config.sections import TrainingConfig
 from rnnpipe.evaluation.deploy import build_network
-from rnnpipe.files import write_json
-from rnnpipe.runtime import describe_device, seed_everything, set_threads
+from rnnpipe.runtime import seed_everything, set_threads
 from rnnpipe.training.journal import Journal, read_journal, step_losses
 from rnnpipe.training.loop import Fit
 from rnnpipe.training.setting import NullRecorder, Setting, TrainingData
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks/results/resuming.json"
+NAME = "resuming"
+PLACE = 9
 VARIANT = "lstm"
+IMAGES, QUICK_IMAGES = 30_000, 1_000
+REPEATS, QUICK_REPEATS = 5, 1
 JOB = {
     "name": "resuming",
     "data": {"name": "digits"},
@@ -40,10 +40,35 @@ JOB = {
 }
 
 
+def measure(plan: Plan) -> Result:
+    """Return the seconds from a killed run's command to its next new step, and those of both loops, by round."""
+    images, repeats = (QUICK_IMAGES, QUICK_REPEATS) if plan.quick else (IMAGES, REPEATS)
+    recovered_s = measure_recovery(repeats)
+    threads = plan.threads or 1
+    set_threads(threads)
+    seed_everything(0)
+    data = TrainingData(*map(torch.from_numpy, synthetic_images(images)))
+    contenders = {"bare": lambda: train(data, None), "kept": lambda: train_and_keep(data)}
+    rounds = take_turns(contenders, plan.rounds, NAME)
+    summary = summarize(rounds, "bare")
+    return {
+        "conditions": conditions(threads, variant=VARIANT, images=images, batch_size=BATCH),
+        "load": load_of(rounds),
+        "rounds": rounds,
+        "recoveries_s": recovered_s,
+        "summary": {**summary, "recovery_s": spread(recovered_s)},
+    }
+
+
+def train_and_keep(data: TrainingData) -> float:
+    """Train one epoch with journal and checkpoints in a folder that is removed; return the seconds it took."""
+    with tempfile.TemporaryDirectory() as name:
+        return train(data, Path(name))
+
+
 def train(data: TrainingData, folder: Path | None) -> float:
     """Train one epoch, with journal and checkpoints in a folder or without; return the seconds it took."""
-    config = TrainingConfig(epochs=1, batch_size=BATCH)
-    setting = Setting(spec_of(VARIANT), config, 0, torch.device("cpu"), "fp32", folder)
+    setting = Setting(spec_of(VARIANT), TrainingConfig(epochs=1, batch_size=BATCH), 0, CPU, "fp32", folder)
     fitting = Fit(build_network(setting.spec, seed=0), data, setting)
     started = time.perf_counter()
     if folder is None:
@@ -52,21 +77,6 @@ def train(data: TrainingData, folder: Path | None) -> float:
         with Journal(folder) as journal:
             fitting.run(journal)
     return time.perf_counter() - started
-
-
-def measure_cost(rounds: int, images: int) -> list[dict[str, Any]]:
-    """Return for each round the seconds of the bare loop and of the kept one, and their ratio."""
-    data = TrainingData(*map(torch.from_numpy, synthetic_images(images)))
-    measured = []
-    for number in range(rounds):
-        wall_s: dict[str, float] = {}
-        with ForeignLoad() as load, tempfile.TemporaryDirectory() as name:
-            for kind in sorted(("bare", "kept"), reverse=number % 2 == 1):
-                wall_s[kind] = train(data, Path(name) if kind == "kept" else None)
-        each = {"wall_s": wall_s, "ratio": wall_s["kept"] / wall_s["bare"], "foreign_cores": load.foreign_cores}
-        measured.append({**each, "is_disturbed": load.foreign_cores > FOREIGN_LIMIT})
-        click.echo(f"round {number + 1} of {rounds}: {each['ratio']:.4f}")
-    return measured
 
 
 def measure_recovery(repeats: int) -> list[float]:
@@ -99,37 +109,20 @@ def newest_step(folder: Path) -> int:
     return steps[-1][0] if steps else -1
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    """Return median, minimum and maximum."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+def section(result: Result) -> str:
+    """Return the section: the cost of keeping, and the time to the next new step."""
+    known, summary = result["conditions"], result["summary"]
+    return f"""## What it costs to be killed
+
+A training of `{VARIANT}` ({known["images"]:,} images, {known["batch_size"]} an update, {known["threads"]} thread)
+with journal and checkpoints runs at {cell(summary["ratio"]["kept"], 3)} of the speed of the bare loop
+({len(result["rounds"])} rounds). A run of `{VARIANT}` on `digits` that was killed makes its next new step
+{cell(summary["recovery_s"], 1)} s after the command ({len(result["recoveries_s"])} kills).
+
+{closing(result)}
+"""
 
 
-@click.command()
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(5), help="Rounds of the cost.")
-@click.option("--images", default=30_000, show_default=True, type=click.IntRange(BATCH), help="Images a round.")
-@click.option("--repeats", default=5, show_default=True, type=click.IntRange(1), help="Kills.")
-def main(rounds: int, images: int, repeats: int) -> None:
-    """Measure both and write the results."""
-    recovered_s = measure_recovery(repeats)
-    click.echo(f"recovery: {spread(recovered_s)}")
-    set_threads(1)
-    seed_everything(0)
-    cost = measure_cost(rounds, images)
-    conditions = {
-        "variant": VARIANT, "images": images, "batch_size": BATCH, "threads": 1, "rounds": rounds,
-        "repeats": repeats, "device": describe_device(torch.device("cpu")), "torch": str(torch.__version__),
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }  # fmt: skip
-    result = {
-        "conditions": conditions,
-        "cost_ratio": spread([each["ratio"] for each in cost]),
-        "recovery_s": spread(recovered_s),
-        "rounds": cost,
-        "recoveries_s": recovered_s,
-    }
-    write_json(RESULTS, result)
-    click.echo(f"cost: {result['cost_ratio']}; wrote {RESULTS.relative_to(ROOT)}")
-
-
-if __name__ == "__main__":
-    main()
+def ratios(result: Result) -> dict[str, Spread]:
+    """Return the speed with journal and checkpoints beside the bare loop's."""
+    return {"journal and checkpoints": result["summary"]["ratio"]["kept"]}

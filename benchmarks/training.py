@@ -108,9 +108,9 @@ def section(result: Result) -> str:
 Milliseconds an update, and in bold how many times as fast as the tutorial's loop that is. The tutorial's loop is
 `DataLoader`, `ToTensor` on one image at a time, Adam, torch's defaults; Lightning's is the same in a `Trainer`.
 All do the same work: the same net (two layers of 128), the same number of updates of {known["batch_size"]} images
-of 28 x 28 pixels, read as rows, in fp32 where nothing else is said, on synthetic images; the fp32 weights come out
-equal within rounding (`tests/benchmarks/test_loops.py`). Fetching images is in all figures. Validation, checkpoints
-and the journal's file are in none: they come once an epoch, or twice a second.
+of 28 x 28 pixels, read as rows, in fp32 where nothing else is said, on synthetic images; in fp32 the weights come
+out equal within rounding (`tests/benchmarks/test_loops.py`). Fetching images is in all figures. Validation,
+checkpoints and the journal's file are in none: they come once an epoch, or twice a second.
 
 | variant | threads | {" | ".join(heads)} |
 |---|---|{"---|" * len(used)}
