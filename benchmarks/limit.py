@@ -45,7 +45,7 @@ def measure(plan: Plan) -> Result:
     """Return for each thread count the seconds per GFLOP of products and nets, round by round."""
     counts = [plan.threads] if plan.threads else sorted({1} if plan.quick else {1, cores()})
     variants = list(GATES)[: 1 if plan.quick else 3]
-    cases = []
+    cases: list[dict[str, Any]] = []
     for threads in counts:
         set_threads(threads)
         present, absent = contenders(variants)
@@ -130,7 +130,7 @@ def section(result: Result) -> str:
     rows = [_row(case, name) for case in result["cases"] for name in names if name in case["summary"]["wall_s"]]
     return f"""## The machine's limit
 
-Billions of floating-point operations a second: plain matrix products (`torch.mm`, the best of several shapes, among
+Billions of floating-point operations a second: plain matrix products (`torch.mm`, the best of some shapes, among
 them those of the nets' own layers), and forward and backward passes in fp32 of nets of {known["layers"]} layers of
 {known["hidden_size"]} with {known["batch_size"]} images of 28 rows. Only the operations of matrix products count,
 forward 2·B·T·G·H·(I+H) a layer, backward twice that without the gradient of the images. The share is taken within
