@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ToTensor
 
 from rnnpipe.config import SequenceConfig, VariantConfig
-from rnnpipe.config.sections import TrainingConfig
+from rnnpipe.config.training import TrainingConfig
 from rnnpipe.evaluation.deploy import build_network
 from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.runtime import Precision, seed_everything

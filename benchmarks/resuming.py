@@ -19,7 +19,7 @@ from benchmarks.loops import BATCH, CPU, spec_of, synthetic_images
 from benchmarks.page import cell
 from benchmarks.rounds import Spread, load_of, spread, summarize, take_turns
 from benchmarks.suite import Plan, Result
-from rnnpipe.config.sections import TrainingConfig
+from rnnpipe.config.training import TrainingConfig
 from rnnpipe.evaluation.deploy import build_network
 from rnnpipe.runtime import seed_everything, set_threads
 from rnnpipe.training.journal import Journal, read_journal, step_losses

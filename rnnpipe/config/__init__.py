@@ -9,9 +9,9 @@ from rnnpipe.config.sections import (
     ExecutionConfig,
     SequenceConfig,
     TrackingConfig,
-    TrainingConfig,
     VariantConfig,
 )
+from rnnpipe.config.training import TrainingConfig
 
 __all__ = [
     "DataConfig",

@@ -16,9 +16,9 @@ from rnnpipe.config.sections import (
     ExecutionConfig,
     SequenceConfig,
     TrackingConfig,
-    TrainingConfig,
     VariantConfig,
 )
+from rnnpipe.config.training import OF_TRAINING, TrainingConfig
 
 
 class PipelineConfig(Section):
@@ -79,10 +79,9 @@ class PipelineConfig(Section):
         return self.registry.model_name or self.task
 
     def training_of(self, variant: VariantConfig) -> TrainingConfig:
-        """Return the training section with the variant's own learning rate, where it has one."""
-        if variant.learning_rate is None:
-            return self.training
-        return self.training.model_copy(update={"learning_rate": variant.learning_rate})
+        """Return the training section with the variant's own learning rate and epochs, where it has them."""
+        own = variant.model_dump(include=OF_TRAINING, exclude_none=True)
+        return self.training.model_copy(update=own) if own else self.training
 
     def as_json(self) -> dict[str, Any]:
         """Return the resolved config as JSON values."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from rnnpipe.catalogue import DATASETS, DatasetSpec, load_target
 from rnnpipe.config.sections import DataConfig, SequenceConfig
-from rnnpipe.data.arrays import PixelStatistics, pixel_statistics, write_array, write_pixels
+from rnnpipe.data.arrays import pixel_statistics, write_array, write_pixels
 from rnnpipe.data.profile import profile_of
 from rnnpipe.data.raw import Labels, Pixels, RawDataset
 from rnnpipe.data.splits import Indices, Splitter
@@ -126,7 +126,7 @@ def build_sequences(dataset: Entry, data: DataConfig, sequence: SequenceConfig, 
         "classes": list(classes), "image_size": list(image_size), "sequence": sequence.model_dump(mode="json"),
         "steps": transform.steps, "features": transform.features,
         **{split: len(parts.get(split, ())) for split in ("train", "validation", "test")},
-        **asdict(_scaling(folder, sequence)),
+        **asdict(pixel_statistics(_open(folder / "train_x.npy"))),
     }  # fmt: skip
 
 
@@ -165,15 +165,6 @@ def _training_parts(labels_N: Labels, data: DataConfig, splitter: Splitter) -> d
         return {"train": used}
     kept, held = splitter.hold_out(labels_N[used], data.validation_fraction, "data.validation_fraction")
     return {"train": used[kept], "validation": used[held]}
-
-
-def _scaling(folder: Path, sequence: SequenceConfig) -> PixelStatistics:
-    if sequence.scaling == "unit":
-        return PixelStatistics(mean=0.0, deviation=1.0)
-    statistics = pixel_statistics(_open(folder / "train_x.npy"))
-    if not statistics.deviation:
-        raise DataError("all training pixels are equal, so there is nothing to scale", "check the images")
-    return statistics
 
 
 def _content_digest(spec: DatasetSpec, config: DataConfig) -> str:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from rnnpipe.config import SequenceConfig, VariantConfig
 from rnnpipe.config.sections import Pixels
+from rnnpipe.errors import DataError
 
 WEIGHTS_FILE = "weights.safetensors"
 SPEC_FILE = "model.json"
@@ -35,6 +36,15 @@ class ModelSpec(BaseModel):
 
     @classmethod
     def of(cls, sequences_facts: Mapping[str, Any], variant: VariantConfig) -> Self:
-        """Return the spec of a variant for the sequences that a stage reference's facts describe."""
+        """Return the spec of a variant for the sequences that a stage reference's facts describe.
+
+        The facts' mean and deviation are those of the pixels; the scaling says whether the net sees them.
+        DataError where they can't be divided by.
+        """
         shared = cls.model_fields.keys() & sequences_facts.keys()
-        return cls(variant=variant, **{name: sequences_facts[name] for name in shared})
+        values = {name: sequences_facts[name] for name in shared}
+        if (variant.scaling or SequenceConfig.model_validate(sequences_facts["sequence"]).scaling) == "unit":
+            values |= {"mean": 0.0, "deviation": 1.0}
+        elif not values["deviation"]:
+            raise DataError("all training pixels are equal, so there is nothing to scale", "check the images")
+        return cls(variant=variant, **values)

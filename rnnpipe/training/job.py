@@ -10,6 +10,7 @@ from typing import Any
 
 from rnnpipe.config import PipelineConfig, VariantConfig
 from rnnpipe.config.sections import DECIDING
+from rnnpipe.config.training import OF_TRAINING
 from rnnpipe.files import read_json, sha256_file, sha256_tree, write_json
 from rnnpipe.references import Recipe, StageRef
 
@@ -32,7 +33,7 @@ def training_recipe(sequences: StageRef, config: PipelineConfig, variant: Varian
     training = config.training_of(variant).model_dump(mode="json", exclude={"preflight"})
     inputs = {
         "sequences": sequences.digest,
-        "variant": variant.model_dump(mode="json", exclude={"learning_rate"}),
+        "variant": variant.model_dump(mode="json", exclude=OF_TRAINING),
         "training": training,
         "seed": seed,
         "execution": config.execution.model_dump(mode="json", include=set(DECIDING)),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from rnnpipe.config.sections import DataConfig, SequenceConfig
+from rnnpipe.config.sections import DataConfig, SequenceConfig, VariantConfig
 from rnnpipe.data import arrays
 from rnnpipe.data.splits import Splitter
 from rnnpipe.data.stages import (
@@ -17,6 +17,7 @@ from rnnpipe.data.stages import (
     sequences_recipe,
 )
 from rnnpipe.errors import DataError
+from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.store import Store
 
 EMBEDDED = ["digits"]  # datasets that need no download: a new one is added here
@@ -145,8 +146,17 @@ def test_scaling_is_of_the_training_split_alone(tmp_path, monkeypatch):
     assert facts["mean"] == pytest.approx(pixels.mean(), rel=1e-12)
     assert facts["deviation"] == pytest.approx(pixels.std(), rel=1e-12)
     assert (facts["steps"], facts["features"]) == (4, 16)
-    unit = make(tmp_path, DataConfig())[1].ref.facts
-    assert (unit["mean"], unit["deviation"]) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("shared", "own", "is_scaled"),
+    [("unit", None, False), ("standard", None, True), ("unit", "standard", True), ("standard", "unit", False)],
+)
+def test_a_variants_own_scaling_comes_before_the_sequences(tmp_path, shared, own, is_scaled):
+    facts = make(tmp_path, DataConfig(), SequenceConfig(scaling=shared))[1].ref.facts
+    spec = ModelSpec.of(facts, VariantConfig(name="gru", scaling=own))
+    expected = (facts["mean"], facts["deviation"]) if is_scaled else (0, 1)
+    assert (spec.mean, spec.deviation) == expected and facts["mean"] > 0
 
 
 def test_recipes_hold_what_matters_and_nothing_else(tmp_path):
@@ -184,8 +194,10 @@ def test_a_class_with_too_few_images_is_named(make_folder, tmp_path):
 def test_blank_images_cannot_be_standardised(make_folder, tmp_path):
     blank = {f"{place}.png": Image.new("L", (4, 4), 9) for place in range(20)}
     config = DataConfig(name="folder", folder=str(make_folder({"a": blank, "b": blank})))
+    facts = make(tmp_path, config)[1].ref.facts
+    assert ModelSpec.of(facts, VariantConfig(name="gru")).deviation == 1
     with pytest.raises(DataError, match="all training pixels are equal"):
-        make(tmp_path, config, SequenceConfig(scaling="standard"))
+        ModelSpec.of(facts, VariantConfig(name="gru", scaling="standard"))
 
 
 @pytest.mark.parametrize("counts_K", [(10, 10, 10), (100, 13, 10), (500, 300, 10)])

@@ -21,7 +21,7 @@ def make_spec() -> Callable[..., ModelSpec]:
             "dataset": {"name": "shapes", "digest": "d" * 64},
             "classes": list(CLASSES),
             "image_size": [8, 8],
-            "sequence": {"name": sequence, "patch_size": 4},
+            "sequence": {"name": sequence, "patch_size": 4, "scaling": "standard"},
             "steps": steps,
             "features": features,
             "train": 100,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from rnnpipe.config import PipelineConfig, VariantConfig
-from rnnpipe.config.sections import TrainingConfig
+from rnnpipe.config.training import TrainingConfig
 from rnnpipe.evaluation.deploy import build_network
 from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.files import write_json

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnnpipe.config.sections import TrainingConfig
+from rnnpipe.config.training import TrainingConfig
 from rnnpipe.files import digest_of, sha256_file, write_json
 from rnnpipe.training.checkpoint import CHECKPOINT_FOLDER, Progress, load_checkpoint, save_checkpoint
 from rnnpipe.training.journal import event_line

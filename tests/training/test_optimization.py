@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from rnnpipe.config.sections import TrainingConfig
+from rnnpipe.config.training import TrainingConfig
 from rnnpipe.training.optimization import (
     ONE_CYCLE_END,
     ONE_CYCLE_START,
