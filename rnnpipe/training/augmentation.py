@@ -72,8 +72,8 @@ def pixel_order(spec: ModelSpec) -> Tensor:
     numbers_2HW = torch.arange(2 * total).view(2, *spec.image_size)
     x_2TI: Tensor = build_transform(spec.image_size, spec.sequence)(numbers_2HW)
     order_P, again_P = x_2TI.flatten(1).unbind()
-    every_P = torch.arange(total)
-    if not (torch.equal(order_P.sort().values, every_P) and torch.equal(again_P, order_P + total)):
+    is_complete = torch.equal(order_P.sort().values, torch.arange(total))
+    if x_2TI.is_floating_point() or not is_complete or not torch.equal(again_P, order_P + total):
         raise ConfigError(
             f"sequence.name {spec.sequence.name}: puts pixels not just in another order, so its images can't be"
             " shifted, turned or zoomed",

@@ -177,6 +177,11 @@ class RowTwice(SequenceTransform):
         return torch.cat((images_NHW[:, :1], images_NHW[:, :-1]), dim=1)
 
 
+class Scaled(SequenceTransform):
+    def forward(self, images_NHW):
+        return images_NHW / 1.0
+
+
 @pytest.fixture(name="plug_in")
 def plug_in_(monkeypatch):
     """Return what puts a transform into the catalogue as "own"."""
@@ -189,7 +194,7 @@ def plug_in_(monkeypatch):
     return plug_in
 
 
-@pytest.mark.parametrize("transform", [Negative, EverySecond, RowTwice])
+@pytest.mark.parametrize("transform", [Negative, EverySecond, RowTwice, Scaled])
 def test_a_transform_that_does_more_than_order_pixels_is_refused(make, plug_in, transform):
     plug_in(transform)
     with pytest.raises(ConfigError, match=r"sequence\.name own: puts pixels not just in another order") as caught:
