@@ -1,6 +1,5 @@
 """What figures depend on besides the code, and how it is told."""
 
-import os
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -9,12 +8,8 @@ from typing import Any
 import torch
 
 from benchmarks.rounds import load_sentence
+from rnnpipe.processes.slots import cpu_cores
 from rnnpipe.runtime import describe_device
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def conditions(threads: int | list[int], **more: Any) -> dict[str, Any]:
@@ -22,7 +17,7 @@ def conditions(threads: int | list[int], **more: Any) -> dict[str, Any]:
     return {
         "device": describe_device(torch.device("cpu")),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "cores": cores(),
+        "cores": cpu_cores(),
         "threads": threads,
         "torch": str(torch.__version__),
         "lightning": installed("lightning"),

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import DataLoader
 
-from benchmarks.conditions import closing, conditions, cores
+from benchmarks.conditions import closing, conditions
 from benchmarks.loops import BATCH, CPU, SIDE, TutorialImages, network_with, spec_of, synthetic_images
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, load_of, summarize, take_turns
@@ -16,6 +16,7 @@ from benchmarks.style import draw_bars, figure_with_axes
 from benchmarks.suite import Plan, Result
 from rnnpipe.evaluation.predict import predict
 from rnnpipe.evaluation.spec import ModelSpec
+from rnnpipe.processes.slots import cpu_cores
 from rnnpipe.runtime import set_threads
 
 NAME = "evaluation"
@@ -30,7 +31,7 @@ EVALUATION_BATCH = 1000  # as the pipeline's default
 def measure(plan: Plan) -> Result:
     """Return for each variant and thread count the seconds of each way, round by round."""
     total = QUICK_IMAGES if plan.quick else IMAGES
-    threads = [plan.threads] if plan.threads else sorted({1} if plan.quick else {1, cores()})
+    threads = [plan.threads] if plan.threads else sorted({1} if plan.quick else {1, cpu_cores()})
     cases = []
     for count in threads:
         set_threads(count)

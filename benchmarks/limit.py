@@ -8,12 +8,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from benchmarks.conditions import closing, conditions, cores
+from benchmarks.conditions import closing, conditions
 from benchmarks.loops import BATCH, SIDE, network_with, spec_of
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, Spread, load_of, summarize, take_turns
 from benchmarks.style import draw_bars, figure_with_axes
 from benchmarks.suite import Plan, Result
+from rnnpipe.processes.slots import cpu_cores
 from rnnpipe.runtime import set_threads
 
 NAME = "limit"
@@ -43,7 +44,7 @@ def flops(variant: str) -> int:
 
 def measure(plan: Plan) -> Result:
     """Return for each thread count the seconds per GFLOP of products and nets, round by round."""
-    counts = [plan.threads] if plan.threads else sorted({1} if plan.quick else {1, cores()})
+    counts = [plan.threads] if plan.threads else sorted({1} if plan.quick else {1, cpu_cores()})
     variants = list(GATES)[: 1 if plan.quick else 3]
     cases: list[dict[str, Any]] = []
     for threads in counts:

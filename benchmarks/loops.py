@@ -40,17 +40,21 @@ def synthetic_images(total: int) -> tuple[Pixels, Labels]:
 
 def spec_of(variant: str, *, steps: int = SIDE, features: int = SIDE, **settings: Any) -> ModelSpec:
     """Return the spec of a variant on rows of MNIST's shape, in its tutorial's size unless settings say more."""
-    facts = {
+    return ModelSpec.of(facts_of(steps, features), VariantConfig(name=variant, **settings))
+
+
+def facts_of(steps: int, features: int) -> dict[str, Any]:
+    """Return the facts of the sequences stage for synthetic images."""
+    return {
         "dataset": {"name": "synthetic", "digest": ""},
         "classes": [str(digit) for digit in range(10)],
-        "image_size": [steps, features],
+        "image_size": [SIDE, SIDE],
         "sequence": SequenceConfig().model_dump(),
         "steps": steps,
         "features": features,
         "mean": 0.0,
         "deviation": 1.0,
     }
-    return ModelSpec.of(facts, VariantConfig(name=variant, **settings))
 
 
 def network_with(spec: ModelSpec, kernels: str) -> tuple[nn.Module | None, str]:
@@ -109,7 +113,7 @@ class PipelineLoop:
             epochs=1, batch_size=BATCH, learning_rate=LEARNING_RATE, optimizer="adam", gradient_clip_norm=None
         )
         self.setting = Setting(spec_of(variant), config, 0, CPU, precision)
-        self.network, self.data = network, TrainingData(*map(torch.from_numpy, images))
+        self.network, self.data = network, TrainingData(torch.from_numpy(images[0]), torch.from_numpy(images[1]))
 
     def train(self) -> None:
         """Make one pass over the images, with deterministic operations only, as in rnnpipe's trainings."""

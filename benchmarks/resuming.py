@@ -47,7 +47,8 @@ def measure(plan: Plan) -> Result:
     threads = plan.threads or 1
     set_threads(threads)
     seed_everything(0)
-    data = TrainingData(*map(torch.from_numpy, synthetic_images(images)))
+    images_NHW, labels_N = synthetic_images(images)
+    data = TrainingData(torch.from_numpy(images_NHW), torch.from_numpy(labels_N))
     contenders = {"bare": lambda: train(data, None), "kept": lambda: train_and_keep(data)}
     rounds = take_turns(contenders, plan.rounds, NAME)
     summary = summarize(rounds, "bare")

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.conditions import closing, conditions, cores
+from benchmarks.conditions import closing, conditions
 from benchmarks.loops import BATCH, CPU, PipelineLoop, TutorialLoop, lightning_loop, network_with, spec_of
 from benchmarks.loops import synthetic_images as images_of
 from benchmarks.page import cell
@@ -13,6 +13,7 @@ from benchmarks.rounds import Contender, load_of, summarize, take_turns
 from benchmarks.style import draw_bars, figure_with_axes
 from benchmarks.suite import Plan, Result
 from rnnpipe.evaluation.deploy import build_network
+from rnnpipe.processes.slots import cpu_cores
 from rnnpipe.runtime import choose_precision, set_threads
 
 NAME = "training"
@@ -34,7 +35,7 @@ def measure(plan: Plan) -> Result:
     """Return for each variant and thread count the seconds of each loop, round by round."""
     torch.set_flush_denormal(True)  # as in rnnpipe's trainings; set for all
     updates = QUICK_UPDATES if plan.quick else UPDATES
-    counts = [plan.threads] if plan.threads else sorted({1} if plan.quick else {1, cores()})
+    counts = [plan.threads] if plan.threads else sorted({1} if plan.quick else {1, cpu_cores()})
     cases = []
     for threads in counts:
         set_threads(threads)
