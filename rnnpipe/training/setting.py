@@ -1,6 +1,7 @@
 """What a training is given: data, model, config, seed, device; and where it tells what happens."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -42,6 +43,9 @@ class TrainingData:
     train_y_N: torch.Tensor
     validation_x_NTI: torch.Tensor | None = None
     validation_y_N: torch.Tensor | None = None
+    was_read: Callable[[int], None] = lambda images: (
+        None
+    )  # told after each update how many training images it read
 
 
 @dataclass(frozen=True)
