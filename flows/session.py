@@ -25,6 +25,7 @@ from rnnpipe.store import Store, workspace_root
 from rnnpipe.tracking.addresses import resolve_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
 from rnnpipe.tracking.runs import close_ghosts
+from rnnpipe.training.journal import Event
 from rnnpipe.training.supervise import PRELOADED
 
 logger = logging.getLogger("rnnpipe.session")
@@ -45,6 +46,8 @@ class Session:
         self.failures: list[tuple[str, BaseException]] = []
         self.tracking_problem = ""
         self.had_the_device = False
+        self._told: set[str] = set()
+        self._telling = threading.Lock()
         self._trackings: dict[tuple[str, str], Tracking | TrackingError] = {}
         self._lock = threading.Lock()
 
@@ -70,13 +73,28 @@ class Session:
     def waits(self, name: str, held: str, config: PipelineConfig) -> None:
         """Tell who holds the device that a stage waits for; DeviceError where the config says not to wait.
 
-        A run that has had the device gives up no more: what it has begun is finished.
+        A run that has had the device gives up no more: what it has begun is finished. All of a run's trainings wait
+        for the same, so that is told once.
         """
         if config.execution.when_busy == "give-up" and not self.had_the_device:
             fix = "run it again later, or let it wait: --set execution.when_busy=wait"
             raise DeviceError(f"{name} would have to wait for {held}", fix)
-        logger.info("%s waits for %s", name, held)
-        self.progress.waits(name, held)
+        if self._is_news(held):
+            logger.info("%s waits for %s", name, held)
+            self.progress.waits(name, held)
+
+    def training(self, label: str, event: Event, config: PipelineConfig) -> None:
+        """Tell an event of a training's journal; and with auto, how many threads it uses and why."""
+        self.progress.training(label, event)
+        is_told = event["event"] == "start" and config.execution.threads == "auto"
+        if is_told and self._is_news(event["threads_reason"]):
+            self.progress.stage(label, event["threads_reason"])
+
+    def _is_news(self, sentence: str) -> bool:
+        with self._telling:
+            is_news = sentence not in self._told
+            self._told.add(sentence)
+        return is_news
 
     def tags(self) -> dict[str, str]:
         """Return the tags that tie everything of this flow run together in MLflow."""

@@ -148,8 +148,9 @@ def _row(session: Session, config: PipelineConfig, trained: Trained) -> Leaderbo
 def conditions_of(outcome: Outcome) -> str:
     """Return in words what was measured on what."""
     facts = outcome.trained[-1].training.facts
+    threads = " or ".join(map(str, sorted({each.training.facts["threads"] for each in outcome.trained})))
     return (
-        f"{facts['device']}, {facts['threads']} thread(s), {facts['precision']}, torch {facts['torch']};"
+        f"{facts['device']}, {threads} thread(s) a training, {facts['precision']}, torch {facts['torch']};"
         f" latency: median of {outcome.config.evaluation.latency_repeats} single images"
     )
 

@@ -79,7 +79,7 @@ def train_variant(
             spec = run_spec(recipe.key, training, name=label, params=config_params(config, job), tags=tags)
             runs[training] = LiveRun(lambda: current.tracking_if_up(config), spec)
         for event in events:
-            current.progress.training(label, event)
+            current.training(label, event, config)
         if events:
             current.had_the_device = True
             runs[training].take(events)

@@ -101,7 +101,8 @@ def find_mismatches(record: Record, config: PipelineConfig) -> list[str]:
     ]
     pairs.append(("python", _minor(then.python), _minor(here.python)))
     # the matrix libraries start no more threads than there are cores
-    pairs.append(("threads", min(record.threads, then.cores), min(record.threads, here.cores)))
+    used = {"threads": record.threads, "threads of the evaluation": _evaluation_threads(record)}
+    pairs += [(name, min(number, then.cores), min(number, here.cores)) for name, number in used.items()]
     device = resolve_device(_device_name(record)).torch
     pairs.append(("device", record.device, describe_device(device)))
     pairs.append(("precision", record.precision, choose_precision(device, record.precision)[0]))
@@ -154,7 +155,15 @@ def _as_it_ran(record: Record, config: PipelineConfig) -> PipelineConfig:
         "device": _device_name(record), "threads": record.threads, "precision": record.precision,
         "kernels": record.kernels.partition(":")[0], "timeout_s": None,
     }  # fmt: skip
+    return _with_execution(config, used)
+
+
+def _with_execution(config: PipelineConfig, used: dict[str, Any]) -> PipelineConfig:
     return config.model_copy(update={"execution": config.execution.model_copy(update=used)})
+
+
+def _evaluation_threads(record: Record) -> int:
+    return record.evaluation_threads or record.threads
 
 
 def _sequences(record: Record, config: PipelineConfig, means: Means) -> Entry:
@@ -211,6 +220,7 @@ def _train(record: Record, config: PipelineConfig, sequences: Entry, folder: Pat
         means.launcher, Store(folder / "store"), training_recipe(sequences.ref, config, variant, record.seed),
         job=job, run=RUN, on_events=on_events, on_busy=lambda held: means.tell(label, f"waits for {held}"),
     )  # fmt: skip
+    config = _with_execution(config, {"threads": _evaluation_threads(record)})
     evaluation_job.prepare(folder / "evaluation", training.path, sequences.path, config, run=RUN)
     means.launcher.run(evaluation_job.TARGET, folder / "evaluation")
     return training

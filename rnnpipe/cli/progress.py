@@ -16,6 +16,7 @@ from rnnpipe.config import PipelineConfig
 
 Event = dict[str, Any]
 SKIPPED_STYLE, FAILED_STYLE = "dim", "red"
+WAITS, WAITS_FOR_OTHERS = "waits", "waits for another run"
 LONGEST_STAGE = len("dataset fashion-mnist")
 
 
@@ -23,7 +24,7 @@ LONGEST_STAGE = len("dataset fashion-mnist")
 class Line:
     """What is known of one training."""
 
-    state: str = "waits"
+    state: str = WAITS
     epochs: int = 0
     updates_per_epoch: int = 1
     first_step: int = 0  # this process' first update: those before it took it no time
@@ -90,6 +91,8 @@ class LiveProgress:
     def training(self, label: str, event: Event) -> None:
         """Bring a training's line up to date; that it goes on, and from where, is printed."""
         with self._lock:
+            if event["event"] == "start":  # so this run has the device
+                self._change(WAITS_FOR_OTHERS, WAITS)
             self._lines.setdefault(label, Line()).take(event)
         if event["event"] == "resumed":
             from flows.progress import resumed_line
@@ -97,11 +100,15 @@ class LiveProgress:
             self._print(label, resumed_line(event))
 
     def waits(self, name: str, held: str) -> None:
-        """Print for whom a stage waits; a training's line says in short that it does."""
+        """Print for whom a stage waits; the lines of all trainings that wait say in short that they do."""
         with self._lock:
-            if name in self._lines:
-                self._lines[name].state = "waits for another run"
+            self._change(WAITS, WAITS_FOR_OTHERS)
         self._print(name, f"waits for {held}")
+
+    def _change(self, before: str, after: str) -> None:
+        for line in self._lines.values():
+            if line.state == before:
+                line.state = after
 
     def __rich__(self) -> RenderableType:
         if not self._lines:

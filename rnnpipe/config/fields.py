@@ -1,14 +1,16 @@
 """What sections are made of: their frozen base, and the kinds of values with the checks of a single field."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, NamedTuple, Self, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -20,6 +22,7 @@ from rnnpipe.catalogue import DATASETS, SEQUENCES, VARIANTS
 from rnnpipe.credentials import mask_credentials
 
 CROSS_FIELD = "cross_field"
+NumberOfThreads = Annotated[int, Field(ge=1, le=1024)]
 
 
 class Clash(NamedTuple):
@@ -109,6 +112,16 @@ def _check_path(path: str) -> str:
     return path
 
 
+def _check_threads(value: Any) -> int | Literal["auto"]:
+    """Refuse what is neither in one line: of a union pydantic would tell what is wrong with each part."""
+    if value == "auto":
+        return "auto"
+    try:
+        return TypeAdapter(NumberOfThreads).validate_python(value)
+    except ValidationError:
+        raise PydanticCustomError("threads", "neither auto nor a number of threads") from None
+
+
 def _in_words(rule: str) -> dict[str, Any]:
     """Return what a pattern means; editors show it too."""
     return {"patternErrorMessage": rule}
@@ -133,6 +146,7 @@ DeviceName = Annotated[
         json_schema_extra=_in_words("auto, cpu, cuda, xpu, mps, or one of several, such as cuda:1"),
     ),
 ]
+Threads = Annotated[NumberOfThreads | Literal["auto"], BeforeValidator(_check_threads)]
 WebAddress = Annotated[str, AfterValidator(_check_address)]
 Storage = Annotated[str, AfterValidator(_check_storage)]
 FolderPath = Annotated[str, AfterValidator(_check_path)]

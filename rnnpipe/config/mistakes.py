@@ -145,7 +145,7 @@ def _whole_schema(model: type[BaseModel]) -> Schema:
 
 
 def _schema_at(location: Iterable[int | str], model: type[BaseModel]) -> Schema:
-    """Return the JSON schema of a place in the config; {"nullable": true, ...} where null is a value."""
+    """Return the JSON schema of a place in the config; {"or": "null", ...} where null is a value too."""
     schema = _resolve(_whole_schema(model))
     for part in location:
         if isinstance(part, int):
@@ -157,14 +157,15 @@ def _schema_at(location: Iterable[int | str], model: type[BaseModel]) -> Schema:
 
 def _resolve(schema: Schema) -> Schema:
     if "anyOf" in schema:
-        return {**_resolve(schema["anyOf"][0]), "nullable": True}
+        first, other = schema["anyOf"]
+        return {**_resolve(first), "or": other.get("const", "null")}
     return schema
 
 
 def _expected(schema: Schema) -> str:
     """Return in words what a field takes."""
     text = f"one of {', '.join(schema['enum'])}" if "enum" in schema else _expected_of_type(schema)
-    return f"{text}, or null" if schema.get("nullable") else text
+    return f"{text}, or {schema['or']}" if "or" in schema else text
 
 
 def _expected_of_type(schema: Schema) -> str:

@@ -16,6 +16,7 @@ from rnnpipe.config.fields import (
     Seed,
     SequenceName,
     Storage,
+    Threads,
     VariantName,
     WebAddress,
 )
@@ -161,8 +162,10 @@ class ExecutionConfig(Section):
     """On what it runs. Device, threads and kernels change the last bits of a result."""
 
     device: DeviceName = Field("auto", description="auto, cpu, cuda, cuda:1, mps or xpu.")
-    threads: int = Field(
-        1, ge=1, le=1024, description="CPU threads of each training; as many run at once as the cores allow."
+    threads: Threads = Field(
+        1,
+        description="CPU threads of each training (1 to 1024), as many run at once as the cores allow; or auto:"
+        " the fastest number, measured, within the training's share of the cores.",
     )
     precision: Literal["fp32", "bf16", "auto"] = Field(
         "fp32", description="fp32; bf16 autocast where the device has it; auto: bf16 if there, else fp32."
@@ -184,6 +187,10 @@ class ExecutionConfig(Section):
     when_busy: Literal["wait", "give-up"] = Field(
         "wait", description="While another run holds the device: wait for its turn, or give up at once."
     )
+
+    def threads_within(self, cores: int) -> int:
+        """Return the number of threads asked for; with auto, the most there may be: so many cores."""
+        return cores if self.threads == "auto" else self.threads
 
 
 class EvaluationConfig(Section):

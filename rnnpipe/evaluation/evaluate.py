@@ -14,6 +14,7 @@ from rnnpipe.data.stages import open_split
 from rnnpipe.errors import DataError
 from rnnpipe.evaluation.deploy import Deploy, load_model
 from rnnpipe.evaluation.figures import confusion_matrix, per_class_bars, save_figure
+from rnnpipe.evaluation.job import threads_on
 from rnnpipe.evaluation.metrics import Integers, SplitName
 from rnnpipe.evaluation.predict import Predictions, measure_latency, predict, time_calls
 from rnnpipe.evaluation.report import PREDICTIONS_FILE, REPORT_FILE, Conditions, EvaluationReport, Scores, Speed
@@ -44,22 +45,24 @@ def build_evaluation(
     DeviceError where the device isn't there or its memory doesn't hold a single image.
     """
     device = resolve_device(config.execution.device)
+    threads, latency_threads = threads_on(device.name, config.execution), config.execution.threads_within(1)
     precision, precision_reason = choose_precision(device.torch, config.execution.precision)
     spec, network = load_model(model_folder)
     x_NTI, labels_N = _open_matching(sequences_folder, split, spec)
-    set_threads(config.execution.threads)
-    with autocast(device.torch, precision):  # first, as the registered graph will be served: by torch
+    with autocast(device.torch, precision):
+        set_threads(latency_threads)  # latency first, as the registered graph will be served: by torch
         latency = _latency(Deploy(spec, network).to(device.torch), config.evaluation.latency_repeats)
+        set_threads(threads)
         kernels, kernels_reason = use_kernels(network, device.torch, precision, config.execution.kernels)
         predictions = predict(network, x_NTI, spec, device.torch, config.evaluation.batch_size)
-        speed = Speed(**latency, **_throughput(network, x_NTI, spec, predictions))
+        speed = Speed(**latency, latency_threads=latency_threads, **_throughput(network, x_NTI, spec, predictions))
     probabilities_NK = predictions.probabilities_NK.numpy()
     if not np.isfinite(probabilities_NK).all():
         raise DataError(f"{model_folder}: the net's outputs are not finite", "train the model again")
     conditions = Conditions(
         device=describe_device(device.torch),
         device_reason=device.reason,
-        threads=config.execution.threads,
+        threads=threads,
         precision=precision,
         precision_reason=precision_reason,
         kernels=kernels,

@@ -9,7 +9,7 @@ from rnnpipe.config import EvaluationConfig, ExecutionConfig, PipelineConfig
 from rnnpipe.config.sections import DECIDING
 from rnnpipe.evaluation.metrics import SplitName
 from rnnpipe.files import read_json, sha256_tree, write_json
-from rnnpipe.processes.slots import Job, device_slot
+from rnnpipe.processes.slots import Job, cpu_cores, device_slot
 from rnnpipe.references import Recipe, StageRef
 
 JOB_FILE = "log/job.json"
@@ -51,6 +51,14 @@ def prepare(folder: Path, model_folder: Path, sequences_folder: Path, config: Pi
     write_json(folder / JOB_FILE, {**job, "config": config.as_json()})
 
 
+def threads_on(device: str, execution: ExecutionConfig) -> int:
+    """Return how many CPU threads an evaluation uses on a device; auto: all cores, as no other runs beside it.
+
+    A single image has too little work to share: with auto its latency is measured on one thread.
+    """
+    return execution.threads_within(cpu_cores() if device == "cpu" else 1)
+
+
 def evaluate(folder: Path) -> None:
     """Evaluate as `log/job.json` says, on the test images; the facts go to `log/result.json`."""
     from rnnpipe.evaluation.evaluate import build_evaluation
@@ -59,7 +67,8 @@ def evaluate(folder: Path) -> None:
     job = read_json(folder / JOB_FILE)
     config = PipelineConfig.model_validate(job["config"])
     device = resolve_device(config.execution.device)
-    with device_slot(device.name, Job(f"{config.name} evaluation", job["run"], config.execution.threads), folder):
+    threads = threads_on(device.name, config.execution)
+    with device_slot(device.name, Job(f"{config.name} evaluation", job["run"], threads), folder):
         facts = build_evaluation(Path(job["model"]), Path(job["sequences"]), config, folder)
     write_json(folder / RESULT_FILE, facts)
     (folder / JOB_FILE).unlink()

@@ -87,6 +87,7 @@ class Speed(Record):
     latency_ms_p50: float
     latency_ms_p95: float
     latency_repeats: int
+    latency_threads: int | None = None  # those of the conditions, where an older report doesn't say
     samples_per_s: float
     throughput_repeats: int
     batch_size: int

@@ -4,7 +4,7 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +42,11 @@ def cpu_cores() -> int:
 
 
 @contextlib.contextmanager
-def device_slot(device: str, job: Job, folder: Path) -> Iterator[None]:
+def device_slot(device: str, job: Job, folder: Path) -> Iterator[Callable[[int], None]]:
     """Hold a device, or a job's share of the CPU, for the length of the block, as soon as it is free.
 
     Until then `log/waiting` lies in the job's folder, for `waits_for`. A job's time-out doesn't count that time.
+    Yields `keep`: `keep(threads)` gives back the cores that a job of so many threads doesn't need.
     """
     waiting, told, started = folder / WAITING_FILE, "", time.monotonic()
     waiting.touch()
@@ -58,12 +59,17 @@ def device_slot(device: str, job: Job, folder: Path) -> Iterator[None]:
             told = others
         time.sleep(POLL_S)
     waiting.unlink()
-    try:
-        yield
-    finally:
-        for lock in taken:
+
+    def keep(threads: int) -> None:
+        while len(taken) > threads:
+            lock = taken.pop()
             forget_holder(Path(lock.lock_file))
             lock.release()
+
+    try:
+        yield keep
+    finally:
+        keep(0)
 
 
 def waits_for(folder: Path) -> str | None:

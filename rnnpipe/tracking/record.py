@@ -49,6 +49,7 @@ class Record(BaseModel):
     code: dict[str, str]
     device: str
     threads: int
+    evaluation_threads: int | None = None  # those of the training, where an older record doesn't say
     precision: str
     kernels: str = "torch"
     environment: Environment
@@ -69,6 +70,7 @@ class Record(BaseModel):
             code={**evaluated["code"], **inputs["code"]},
             **{name: facts[name] for name in ("device", "threads", "precision")},
             kernels=facts["kernels_reason"] if facts.get("kernels") == "compiled" else "torch",
+            evaluation_threads=evaluation.ref.facts["threads"],
             environment=Environment.of_training(training.path),
             losses_digest=losses_digest(read_journal(training.path)),
             files={path.name: sha256_file(path) for path in _files_of(training, evaluation)},

@@ -191,8 +191,8 @@ def evaluation_points(evaluation: Entry) -> list[MetricPoint]:
 
 def conditions(training: StageRef) -> dict[str, str]:
     """Return what every timing of a training needs beside it, as tags: device, threads, precision, torch."""
-    facts = training.facts
-    return {f"rnnpipe.{name}": str(facts[name]) for name in ("device", "threads", "precision", "torch")}
+    names = ("device", "threads", "threads_reason", "precision", "torch")
+    return {f"rnnpipe.{name}": str(training.facts[name]) for name in names if name in training.facts}
 
 
 def _log_files(

@@ -1,7 +1,7 @@
 """What the process of a training does: takes a device, trains on it, saves the model."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,7 @@ from rnnpipe.training.journal import Journal, event_line
 from rnnpipe.training.loop import Fit, Outcome
 from rnnpipe.training.preflight import check_before_training
 from rnnpipe.training.setting import Setting, TrainingData
+from rnnpipe.training.threads import Threads, settle, threads_at_start
 
 Facts = dict[str, Any]
 
@@ -40,13 +41,14 @@ def run_training(
 ) -> Facts:
     """Train one variant with one seed in a run folder, going on where a killed run was; return the facts.
 
-    A slot of the device is held meanwhile. SIGTERM ends it after the update under way, with a checkpoint. Raises
-    TrainingError, DeviceError.
+    A slot of the device is held meanwhile, of a CPU as many cores as it has threads, or tries. SIGTERM ends it
+    after the update under way, with a checkpoint. Raises TrainingError, DeviceError.
     """
-    set_threads(config.execution.threads)
     device = resolve_device(config.execution.device)
-    job = Job(f"{config.name} {variant.label} seed {seed}", run, config.execution.threads)
-    with device_slot(device.name, job, folder):
+    threads = threads_at_start(config, device, folder)
+    job = Job(f"{config.name} {variant.label} seed {seed}", run, threads.count)
+    with device_slot(device.name, job, folder) as keep:
+        set_threads(1)  # until they are settled: the starting weights don't depend on them
         seed_everything(seed)
         precision, precision_reason = choose_precision(device.torch, config.execution.precision)
         spec = ModelSpec.of(read_json(sequences_folder / "manifest.json")["facts"], variant)
@@ -58,26 +60,32 @@ def run_training(
             "variant": variant.label,
             "seed": seed,
             **_describe(device),
-            "threads": config.execution.threads,
             "precision": precision,
             "precision_reason": precision_reason,
             "torch": version("torch"),
         }
         with _out_of_memory_explained(setting):
-            return _train(setting, open_training_data(sequences_folder, device.torch), facts, config.execution)
+            data = open_training_data(sequences_folder, device.torch)
+            return _train(setting, data, facts, config, lambda fitting: settle(threads, fitting, keep))
 
 
-def _train(setting: Setting, data: TrainingData, facts: Facts, config: ExecutionConfig) -> Facts:
+def _train(
+    setting: Setting, data: TrainingData, facts: Facts, config: PipelineConfig,
+    settle_threads: Callable[[Fit], Threads],
+) -> Facts:  # fmt: skip
     folder = setting.folder
     assert folder is not None
     network = build_network(setting.spec, setting.seed).to(setting.device)
-    kernels, reason = use_kernels(network, setting.device, setting.precision, config.kernels)
+    kernels, reason = use_kernels(network, setting.device, setting.precision, config.execution.kernels)
     fitting = Fit(network, data, setting)
     fitting.resume()
     progress, is_new = fitting.progress, not fitting.progress.step
     if is_new and setting.config.preflight:
         check_before_training(network, data, setting)
-    facts = {**facts, "kernels": kernels, "kernels_reason": reason, "parameters": count_parameters(network)}
+    facts = {
+        **facts, **settle_threads(fitting).facts, "kernels": kernels, "kernels_reason": reason,
+        "parameters": count_parameters(network),
+    }  # fmt: skip
     with _stopping_at_sigterm(fitting), Journal(folder, progress.mark, progress.journal_line) as journal:
         if is_new:
             totals = {"epochs": setting.config.epochs, "updates_per_epoch": fitting.updates_per_epoch}
