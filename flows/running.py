@@ -7,7 +7,10 @@ from typing import Any, Protocol
 from prefect import Task
 from prefect.futures import PrefectFuture
 
-MAX_THREADS = 16  # waiting for a training costs nothing, and device locks decide how many run
+from rnnpipe.processes.slots import cpu_cores
+
+# waiting for a training costs nothing: launcher and device locks decide how many run, on any number of cores
+MAX_THREADS = max(16, cpu_cores() + 1)
 
 
 class Pending(Protocol):

@@ -73,7 +73,7 @@ class Session:
     def waits(self, name: str, held: str, config: PipelineConfig) -> None:
         """Tell who holds the device that a stage waits for; DeviceError where the config says not to wait.
 
-        A run that has had the device gives up no more: what it has begun is finished. All of a run's trainings wait
+        A run that has had the device gives up no more: what it has begun is finished. A run's trainings all wait
         for the same, so that is told once.
         """
         if config.execution.when_busy == "give-up" and not self.had_the_device:

@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from rnnpipe.config import PipelineConfig
 Event = dict[str, Any]
 SKIPPED_STYLE, FAILED_STYLE = "dim", "red"
 WAITS, WAITS_FOR_OTHERS = "waits", "waits for another run"
+ROOM_FOR_OTHERS = 4  # lines: the table's head, the sum of what isn't shown, and the cursor's
 LONGEST_STAGE = len("dataset fashion-mnist")
 
 
@@ -118,9 +120,23 @@ class LiveProgress:
                 "variant", "state", "epoch", "loss", "val. accuracy", "images/s", "time left",
                 box=None, header_style="bold", pad_edge=False,
             )  # fmt: skip
-            for label, line in self._lines.items():
+            shown = self._shown()
+            for label, line in shown.items():
                 table.add_row(label, *line.cells(), style=_style(line.state))
+            others = Counter(line.state for label, line in self._lines.items() if label not in shown)
+        if others:
+            table.add_row(
+                Text(f"{others.total()} more"), ", ".join(f"{state}: {n}" for state, n in others.items())
+            )
         return table
+
+    def _shown(self) -> dict[str, Line]:
+        """Return the lines that have room on the screen: where not all do, those at work and those that failed."""
+        room = max(self._console.height - ROOM_FOR_OTHERS, 1)
+        if len(self._lines) <= room:
+            return self._lines
+        told = [(label, line) for label, line in self._lines.items() if line.state in ("trains", "failed")]
+        return dict(sorted(told, key=lambda each: each[1].state == "trains")[-room:])
 
 
 class PlainProgress:

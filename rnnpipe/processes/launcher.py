@@ -17,7 +17,7 @@ from uuid import uuid4
 from rnnpipe import errors
 from rnnpipe.files import read_json
 from rnnpipe.processes.forkserver import ERROR_FILE, FAILED, GRACE_S, OUTPUT_FILE, UNWRITABLE
-from rnnpipe.processes.slots import WAITING_FILE, waits_for
+from rnnpipe.processes.slots import WAITING_FILE, cpu_cores, waits_for
 
 POLL_S = 0.2
 
@@ -31,6 +31,8 @@ class Launcher:
         self._exits: dict[str, int] = {}
         self._closed = False
         self._changed = threading.Condition()
+        # more could only wait for cores, at 13 MiB each; the one beyond has started when a core becomes free
+        self._room = threading.Semaphore(cpu_cores() + 1)
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +89,7 @@ class Launcher:
         while_waiting: Callable[[], None] = lambda: None,
         on_busy: Callable[[str], None] = lambda held: None,
     ) -> None:
-        """Run `target(folder)` in a process of its own and wait for its end.
+        """Run `target(folder)` in a process of its own, once few enough others run, and wait for its end.
 
         `while_waiting` is called several times a second, and once after the end; `on_busy` when the job has to
         wait, with the device and who holds it in words, each time that changes. What these two raise ends the job.
@@ -95,15 +97,16 @@ class Launcher:
         """
         for name in (ERROR_FILE, WAITING_FILE):
             (folder / name).unlink(missing_ok=True)
-        server, job = self._running_server(), uuid4().hex
-        self._send(server, {"job": job, "target": target, "folder": str(folder.resolve())})
-        try:
-            timed_out = self._follow(
-                server, job, folder, timeout_s=timeout_s, while_waiting=while_waiting, on_busy=on_busy
-            )
-        except BaseException:  # nobody waits for the job any more, so it must not go on
-            self._stop(server, job)
-            raise
+        with self._room:
+            server, job = self._running_server(), uuid4().hex
+            self._send(server, {"job": job, "target": target, "folder": str(folder.resolve())})
+            try:
+                timed_out = self._follow(
+                    server, job, folder, timeout_s=timeout_s, while_waiting=while_waiting, on_busy=on_busy
+                )
+            except BaseException:  # nobody waits for the job any more, so it must not go on
+                self._stop(server, job)
+                raise
         with self._changed:
             code = self._exits.pop(job)
         if timed_out:

@@ -87,7 +87,7 @@ def _rehearsal(fitting: Fit) -> Callable[[], None]:
     batch = epoch_order(fitting.setting.seed, 1, len(fitting.data.train_y_N))[: fitting.setting.config.batch_size]
 
     def update() -> None:
-        trial._update(batch, epoch=1)
+        trial._update(batch, 1)  # its first epoch
 
     return update
 

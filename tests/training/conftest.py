@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from training_helpers import Trainings
 
 from rnnpipe.config import PipelineConfig, VariantConfig
 from rnnpipe.config.training import TrainingConfig
@@ -143,6 +144,12 @@ def launcher(locks: Path) -> Iterator[Launcher]:
         with Launcher(["rnnpipe.training.work"]) as launcher:
             launcher.warm_up()
             yield launcher
+
+
+@pytest.fixture(name="trainings")
+def make_trainings(launcher: Launcher, tmp_path: Path, sequences_folder: Path) -> Trainings:
+    """Trainings in a store of the test."""
+    return Trainings(launcher, tmp_path / "störe", sequences_folder)
 
 
 @pytest.fixture(name="train")

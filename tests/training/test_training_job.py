@@ -1,61 +1,24 @@
 """Trainings as stages, each in a process of its own, through the real launcher and store."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from filelock import FileLock, Timeout
+from training_helpers import SEQUENCES, Trainings
 
 from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import DeviceError, RnnpipeError, TrainingError
 from rnnpipe.evaluation.deploy import load_model
 from rnnpipe.processes.slots import cpu_cores
-from rnnpipe.references import Recipe, StageRef
-from rnnpipe.store import MANIFEST, Entry, Store
+from rnnpipe.references import StageRef
+from rnnpipe.store import MANIFEST
 from rnnpipe.training import supervise
 from rnnpipe.training.job import prepare, training_recipe
-from rnnpipe.training.journal import Event, read_journal, step_losses
-from rnnpipe.training.supervise import train_supervised
+from rnnpipe.training.journal import read_journal, step_losses
 
 JOB_ON_CPU, JOB_ON_GPU = "train_when_told", "train_on_pretended_gpu_when_told"
 CORES = [f"cpu-{number}" for number in range(cpu_cores())]
-SEQUENCES = StageRef(stage="sequences", key="k" * 64, digest="d" * 64, facts={})
-
-
-class Trainings:
-    """One store, and what the trainings in it told."""
-
-    def __init__(self, launcher: Any, root: Path, sequences_folder: Path) -> None:
-        self.launcher, self.store, self.sequences_folder = launcher, Store(root), sequences_folder
-        self.told: list[Event] = []
-        self.folder: Path | None = None
-        self.while_training: Callable[[Path], None] = lambda folder: None
-
-    def recipe(self, config: PipelineConfig) -> Recipe:
-        return training_recipe(SEQUENCES, config, config.variants[0], 0)
-
-    def run(self, config: PipelineConfig, sequences_folder: Path | None = None) -> Entry:
-        job = {
-            "config": config,
-            "variant": 0,
-            "seed": 0,
-            "sequences_folder": sequences_folder or self.sequences_folder,
-        }
-        return train_supervised(
-            self.launcher, self.store, self.recipe(config), job=job, run="run-1", on_events=self.take
-        )
-
-    def take(self, folder: Path, events: list[Event]) -> None:
-        self.folder = folder
-        self.told += events
-        self.while_training(folder)
-
-
-@pytest.fixture(name="trainings")
-def make_trainings(launcher, tmp_path, sequences_folder) -> Trainings:
-    return Trainings(launcher, tmp_path / "störe", sequences_folder)
 
 
 def test_a_training_is_stored_with_all_that_belongs_to_it(trainings, make_config):

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from rnnpipe import faults
-from rnnpipe.files import read_json
+from rnnpipe.files import read_json, write_json
+from rnnpipe.processes import slots
 from rnnpipe.runtime import Device
-from rnnpipe.training import work
+from rnnpipe.training import threads, work
 from rnnpipe.training.job import train
 from rnnpipe.training.journal import Journal
 from rnnpipe.training.loop import Fit
@@ -43,6 +44,48 @@ def train_until_terminated(folder: Path) -> None:
         return update(fitting, *arguments)
 
     Fit._update = update_and_be_told  # type: ignore[method-assign]
+    train(folder)
+
+
+def find_two_fastest(folder: Path, how: Callable[[Path], None] = train, count: int = 2) -> None:
+    """Train on a machine of two cores; it measures, and finds what the test wants."""
+    fastest = threads.fastest
+
+    def pretend(*arguments: Any) -> threads.Threads:
+        fastest(*arguments)
+        return threads.Threads(count, f"{count} threads: pretended")
+
+    threads.fastest = pretend
+    threads.cpu_cores = slots.cpu_cores = lambda: 2
+    how(folder)
+
+
+def find_two_fastest_and_be_terminated(folder: Path) -> None:
+    find_two_fastest(folder, train_until_terminated)
+
+
+def find_one_fastest_of_two_and_tell_cores(folder: Path) -> None:
+    """Write into FOLDER.cores how many cores are held while it measures, and while it trains."""
+    fastest, run, held = threads.fastest, Fit.run, dict[str, int]()
+
+    def look(when: str, then: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            held[when] = len(list(slots.locks_folder().glob("cpu-*.holder")))
+            return then(*arguments)
+
+        return call
+
+    threads.fastest, Fit.run = look("measures", fastest), look("trains", run)  # type: ignore[method-assign]
+    find_two_fastest(folder, count=1)
+    write_json(Path(f"{folder}.cores"), held)
+
+
+def train_on_one_core_without_measuring(folder: Path) -> None:
+    def fail(*arguments: Any) -> threads.Threads:
+        raise AssertionError("it measures")
+
+    threads.fastest = fail
+    threads.cpu_cores = slots.cpu_cores = lambda: 1
     train(folder)
 
 
