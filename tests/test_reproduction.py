@@ -16,7 +16,7 @@ from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import DataError, DeviceError, TrackingError
 from rnnpipe.evaluation import job as evaluation_job
 from rnnpipe.evaluation.job import evaluation_recipe
-from rnnpipe.evaluation.report import PREDICTIONS_FILE
+from rnnpipe.evaluation.report import PREDICTIONS_FILE, REPORT_FILE
 from rnnpipe.files import read_json, scratch_folder, sha256_file, write_json
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.reproduction import Means, find_mismatches, reproduce
@@ -149,6 +149,18 @@ def test_a_version_carries_all_that_it_was_made_from(made: Made, record: Record)
     assert environment.cpu_capability and environment.torch and environment.python
 
 
+def test_what_auto_chose_is_used_again_and_nothing_is_measured(
+    made: Made, record: Record, altered: Callable[..., Version], tmp_path: Path
+) -> None:
+    execution = {**record.config["execution"], "threads": "auto"}
+    version, starts = altered(config={**record.config, "execution": execution}), list[Event]()
+    outcome = again(made, version, tmp_path, follow=lambda _, event: starts.append(event))
+    assert outcome.same and record.evaluation_threads == 1
+    assert (starts[0]["threads"], starts[0]["threads_reason"]) == (1, "asked for as 1")
+    (report,) = tmp_path.glob(f"reproductions/*/evaluation/{REPORT_FILE}")
+    assert read_json(report)["threads"] == 1
+
+
 def test_one_that_is_interrupted_goes_on_and_one_that_is_finished_starts_anew(made: Made) -> None:
     heard: list[list[Event]] = [[], [], []]
     trainings = made.workspace / "reproductions"
@@ -186,13 +198,16 @@ def test_what_this_machine_does_not_match_is_refused_with_one_list(
     environment = record.environment.model_copy(
         update={"torch": "1.0+cpu", "cpu_capability": "AVX9", "numpy": "1.0", "python": "2.7.1", "cores": 999}
     )
-    version = altered(environment=environment, threads=999, code={**record.code, "training": "f" * 64})
+    version = altered(
+        environment=environment, threads=999, evaluation_threads=998, code={**record.code, "training": "f" * 64}
+    )
     with pytest.raises(DeviceError) as refused:
         again(made, version, tmp_path)
     here = record.environment
     _, *lines = refused.value.message.split("\n  - ")
     assert [line.partition(",")[0] for line in lines] == [
         "torch: 1.0+cpu", "numpy: 1.0", "cpu capability: AVX9", "python: 2.7", "threads: 999",
+        "threads of the evaluation: 998",
         "code of rnnpipe/training: ffffffffffff",
     ]  # fmt: skip
     assert lines[0] == f"torch: 1.0+cpu, here {here.torch}" and here.revision in refused.value.fix

@@ -46,6 +46,38 @@ def test_the_time_left_is_reckoned_from_what_this_process_did(capsys: pytest.Cap
     assert "0.5000" in capsys.readouterr().out
 
 
+def test_where_not_all_lines_have_room_those_at_work_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(width=120, height=9)
+    progress = LiveProgress([f"gru s{seed}" for seed in range(60)], console)
+    for seed in (40, 41):
+        progress.training(f"gru s{seed}", START)
+    for seed in range(30):
+        progress.stage(f"gru s{seed}", "skipped: same inputs")
+    for seed in range(50, 60):
+        progress.stage(f"gru s{seed}", "failed: it diverged")
+    capsys.readouterr()
+    console.print(progress)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:]] == [
+        "gru s57", "gru s58", "gru s59", "gru s40", "gru s41", "55 more",
+    ]  # fmt: skip
+    assert lines[-1].split("more")[1].strip() == "skipped: 30, waits: 18, failed: 7"
+
+
+def test_all_that_wait_for_another_run_say_so_until_one_has_the_device(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(width=200)
+    progress = LiveProgress(["gru s0", "gru s1", "gru s2"], console)
+    progress.stage("gru s2", "skipped: same inputs")
+    progress.waits("gru s0", "cpu, held by nightly lstm seed 0")
+    capsys.readouterr()
+    console.print(progress)
+    assert capsys.readouterr().out.count("waits for another run") == 2
+    progress.training("gru s1", START)
+    console.print(progress)
+    shown = capsys.readouterr().out
+    assert "waits for another run" not in shown and shown.count("waits") == 1
+
+
 def test_who_waits_for_another_run_says_so_until_it_trains(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(width=200)
     progress = LiveProgress(["gru s0"], console)

@@ -30,6 +30,7 @@ def config(tmp_path: Path) -> Path:
         ("seeds=[1, 2]", "seeds", (1, 2)),
         ("seeds.0=7", "seeds", (7,)),
         ("execution.threads=2", "execution.threads", 2),
+        ("execution.threads=auto", "execution.threads", "auto"),
     ],
 )
 def test_an_override_sets_a_field(config: Path, override: str, field: str, value: Any) -> None:

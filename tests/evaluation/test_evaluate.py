@@ -7,10 +7,11 @@ import torch
 
 from rnnpipe.config import EvaluationConfig, ExecutionConfig
 from rnnpipe.errors import DataError, DeviceError
+from rnnpipe.evaluation import evaluate, job
 from rnnpipe.evaluation.deploy import build_network, load_model, save_model
 from rnnpipe.evaluation.evaluate import build_evaluation
-from rnnpipe.evaluation.job import evaluation_recipe
-from rnnpipe.evaluation.predict import predict
+from rnnpipe.evaluation.job import evaluation_recipe, threads_on
+from rnnpipe.evaluation.predict import measure_latency, predict
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.files import canonical_json, sha256_tree
 from rnnpipe.models.kernels.choice import use_kernels
@@ -52,6 +53,34 @@ def test_an_evaluation_writes_report_predictions_and_figures(model_folder, seque
     ]
     assert facts["accuracy"] == report.accuracy and facts["latency_ms_p50"] == report.latency_ms_p50
     assert len(canonical_json(facts)) < 1500
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "used"),
+    [("auto", "cpu", (3, 1)), (2, "cpu", (2, 2)), ("auto", "cuda:0", (1, 1)), (2, "cuda:0", (2, 2))],
+)
+def test_auto_uses_all_cores_for_batches_and_one_for_an_image(monkeypatch, asked, device, used):
+    monkeypatch.setattr(job, "cpu_cores", lambda: 3)
+    execution = ExecutionConfig(threads=asked)
+    assert (threads_on(device, execution), execution.threads_within(1)) == used
+
+
+def test_the_report_says_with_how_many_threads_what_was_measured(
+    monkeypatch, model_folder, sequences_folder, config, tmp_path
+):
+    used = []
+
+    def measure(*arguments):
+        used.append(torch.get_num_threads())
+        return measure_latency(*arguments)
+
+    monkeypatch.setattr(job, "cpu_cores", lambda: 2)
+    monkeypatch.setattr(evaluate, "measure_latency", measure)
+    monkeypatch.setattr(evaluate, "predict", lambda *a: used.append(torch.get_num_threads()) or predict(*a))
+    auto = config.model_copy(update={"execution": ExecutionConfig(device="cpu", threads="auto")})
+    facts = build_evaluation(model_folder, sequences_folder, auto, tmp_path / "evaluation")
+    assert (facts["threads"], facts["latency_threads"]) == (2, 1)
+    assert set(used[:-1]) == {2} and used[-1] == 1
 
 
 def test_scores_and_predictions_do_not_depend_on_the_run(model_folder, sequences_folder, config, tmp_path):

@@ -91,5 +91,25 @@ def test_a_run_that_has_had_the_device_gives_up_no_more(
     with pytest.raises(DeviceError, match="gru s0 would have to wait for cpu, held by b"):
         session.waits("gru s0", "cpu, held by b", config)
     session.had_the_device = True
-    session.waits("gru s1", "cpu, held by c", config)
-    assert capsys.readouterr().out.splitlines() == ["gru s1  waits for cpu, held by c"]
+    for label in ("gru s1", "gru s2", "gru s3"):
+        session.waits(label, "cpu, held by c", config)
+    session.waits("gru s2", "cpu, held by d", config)
+    assert capsys.readouterr().out.splitlines() == [
+        "gru s1  waits for cpu, held by c", "gru s2  waits for cpu, held by d",
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("_prefect_knows_the_server")
+def test_how_threads_were_chosen_is_said_where_nobody_asked_for_a_number(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows.session import Session  # Prefect reads its settings when it is imported
+
+    monkeypatch.setenv("RNNPIPE_HOME", str(workspace.home))
+    session = Session(PlainProgress())
+    shared = "1 thread: 3 trainings share 2 cores"
+    auto, fixed = (load_config(workspace.config("said", execution={"threads": n})) for n in ("auto", 1))
+    for label, reason in (("gru s0", shared), ("gru s1", shared), ("gru s2", "2 threads: 5.1 ms an update")):
+        session.training(label, {"event": "start", "threads_reason": reason}, auto)
+        session.training(label, {"event": "start", "threads_reason": "asked for as 1"}, fixed)
+    assert capsys.readouterr().out.splitlines() == [f"gru s0  {shared}", "gru s2  2 threads: 5.1 ms an update"]

@@ -62,6 +62,12 @@ def keep_work_then_end(folder: Path) -> None:
     sleep_long(folder)
 
 
+def stay_until_told(folder: Path) -> None:
+    (folder / "begun").touch()
+    while not (folder / "end").exists():
+        time.sleep(0.02)
+
+
 def be_killed_while_another_job_fails(folder: Path) -> None:
     """Leave the error of another job, as one does that outlives its killed user."""
     write_json(folder / ERROR_FILE, {"type": "DataError", "message": "old", "fix": "", "job": "another"})

@@ -163,6 +163,32 @@ def test_many_threads_run_jobs_at_once(launcher: Launcher, tmp_path: Path) -> No
         assert len(set(pool.map(run, range(16)))) == 16
 
 
+def test_no_more_processes_are_started_than_can_soon_have_a_core(
+    monkeypatch: pytest.MonkeyPatch, wait_for: Callable[..., None], tmp_path: Path
+) -> None:
+    """Two at a time on one core: one works, one has started when the core becomes free."""
+    monkeypatch.setattr(launcher_module, "cpu_cores", lambda: 1)
+    folders = [tmp_path / str(number) for number in range(4)]
+
+    def begun() -> list[Path]:
+        return [folder for folder in folders if (folder / "begun").exists() and not (folder / "ended").exists()]
+
+    def run(folder: Path) -> None:
+        launcher.run("process_targets:stay_until_told", folder)
+        (folder / "ended").touch()
+
+    for folder in folders:
+        folder.mkdir()
+    with Launcher(preload=["process_targets"]) as launcher, ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(run, folder) for folder in folders]
+        for left in (4, 3, 2, 1):
+            wait_for(lambda: len(begun()) == min(left, 2))  # noqa: B023 (called at once)
+            time.sleep(0.3)
+            assert len(begun()) == min(left, 2)
+            (begun()[0] / "end").touch()
+            wait_for(lambda: sum(each.done() for each in runs) == 5 - left)  # noqa: B023
+
+
 def test_what_waits_is_called_while_the_job_runs_and_once_after_its_end(
     launcher: Launcher, tmp_path: Path
 ) -> None:

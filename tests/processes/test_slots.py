@@ -87,6 +87,20 @@ def test_a_job_of_two_threads_takes_two_cores_or_none(holders: Holders, wait_for
     assert still(lambda: holders.holding == ["wide"])
 
 
+def test_what_a_job_does_not_need_after_all_is_given_back(
+    holders: Holders, wait_for: WaitFor, tmp_path: Path
+) -> None:
+    (tmp_path / "log").mkdir()
+    with device_slot("cpu", Job("wide", "one", threads=2), tmp_path) as keep:
+        holders.start("narrow", run="one")
+        assert still(lambda: not holders.holding)
+        keep(1)
+        wait_for(lambda: holders.holding == ["narrow"])
+        holders.start("third", run="one")
+        assert still(lambda: holders.holding == ["narrow"])
+    wait_for(lambda: sorted(holders.holding) == ["narrow", "third"])
+
+
 def test_who_waits_says_for_whom_unless_it_is_its_own_run(holders: Holders, wait_for: WaitFor) -> None:
     holders.start("first", run="ab12")
     holders.start("sister", run="ab12")
