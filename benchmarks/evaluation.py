@@ -9,7 +9,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks.conditions import closing, conditions
-from benchmarks.loops import BATCH, CPU, SIDE, TutorialImages, network_with, spec_of, synthetic_images
+from benchmarks.loops import (
+    BATCH,
+    CPU,
+    SIDE,
+    TutorialImages,
+    network_with,
+    spec_of,
+    synthetic_images,
+    with_threads_for,
+)
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, load_of, summarize, take_turns
 from benchmarks.style import draw_bars, figure_with_axes
@@ -67,7 +76,7 @@ def measure_case(variant: str, total: int, rounds: int) -> dict[str, Any]:
 
         return count
 
-    contenders = {name: contender(name) for name in counting}
+    contenders = {name: with_threads_for(name, contender(name)) for name in counting}
     for warm_up in contenders.values():
         warm_up()
     measured = take_turns(contenders, rounds, f"evaluation of {variant}")

@@ -15,7 +15,7 @@ import torch
 from benchmarks.loops import BATCH, CPU, SIDE, facts_of, spec_of, synthetic_images
 from benchmarks.memory import PeakMemory
 from rnnpipe.config import PipelineConfig
-from rnnpipe.config.sections import TrainingConfig
+from rnnpipe.config.training import TrainingConfig
 from rnnpipe.data.arrays import write_array, write_pixels
 from rnnpipe.evaluation.deploy import build_network
 from rnnpipe.evaluation.spec import ModelSpec

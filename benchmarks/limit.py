@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from benchmarks.conditions import closing, conditions
-from benchmarks.loops import BATCH, SIDE, network_with, spec_of
+from benchmarks.loops import BATCH, SIDE, network_with, spec_of, with_threads_for
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, Spread, load_of, summarize, take_turns
 from benchmarks.style import draw_bars, figure_with_axes
@@ -71,8 +71,8 @@ def contenders(variants: list[str]) -> tuple[dict[str, Contender], dict[str, str
     """Return what is measured, by name, each giving its seconds per GFLOP; and why some can't be there."""
     torch.manual_seed(0)
     present: dict[str, Contender] = {
-        LIMIT: lambda: products_s(torch.float32),
-        LIMIT_BF16: lambda: products_s(torch.bfloat16),
+        LIMIT: with_threads_for("torch", lambda: products_s(torch.float32)),
+        LIMIT_BF16: with_threads_for("torch", lambda: products_s(torch.bfloat16)),
     }
     absent: dict[str, str] = {}
     for variant in variants:
@@ -81,7 +81,7 @@ def contenders(variants: list[str]) -> tuple[dict[str, Contender], dict[str, str
             if network is None:
                 absent[f"{variant}, {kernels}"] = reason
             else:
-                present[f"{variant}, {kernels}"] = passing(network, flops(variant))
+                present[f"{variant}, {kernels}"] = with_threads_for(kernels, passing(network, flops(variant)))
     return present, absent
 
 

@@ -3,7 +3,6 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from time import perf_counter
 from typing import Any
 
@@ -16,11 +15,13 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import ToTensor
 
+from benchmarks.rounds import Contender
 from rnnpipe.config import SequenceConfig, VariantConfig
 from rnnpipe.config.training import TrainingConfig
 from rnnpipe.evaluation.deploy import build_network
 from rnnpipe.evaluation.spec import ModelSpec
-from rnnpipe.runtime import Precision, seed_everything
+from rnnpipe.models.kernels.choice import use_kernels
+from rnnpipe.runtime import Precision, give_threads_to_kernels, seed_everything
 from rnnpipe.training.loop import fit
 from rnnpipe.training.setting import Setting, TrainingData
 
@@ -60,13 +61,18 @@ def facts_of(steps: int, features: int) -> dict[str, Any]:
 def network_with(spec: ModelSpec, kernels: str) -> tuple[nn.Module | None, str]:
     """Return an fp32 net that computes with "torch" or "compiled" kernels, and why those; None where it can't."""
     network = build_network(spec, seed=0)
-    try:
-        use_kernels = import_module("rnnpipe.models.kernels").use_kernels
-    except ImportError:  # a version without kernels of its own
-        found, reason = "torch", "this version has none"
-    else:
-        found, reason = use_kernels(network, CPU, "fp32", kernels)
+    found, reason = use_kernels(network, CPU, "fp32", "auto" if kernels == "compiled" else kernels)
     return (network if found == kernels else None), reason
+
+
+def with_threads_for(kernels: str, work: Contender) -> Contender:
+    """Return a contender that first gives the process's threads to those who compute."""
+
+    def run() -> float | None:
+        give_threads_to_kernels(kernels == "compiled")
+        return work()
+
+    return run
 
 
 class TutorialImages(Dataset[tuple[Tensor, int]]):
@@ -86,8 +92,8 @@ class TutorialImages(Dataset[tuple[Tensor, int]]):
 class TutorialLoop:
     """The plain loop: DataLoader, ToTensor, Adam."""
 
-    def __init__(self, variant: str, images_NHW: Pixels, labels_N: Labels) -> None:
-        self.network: nn.Module = build_network(spec_of(variant), seed=0)
+    def __init__(self, variant: str, images_NHW: Pixels, labels_N: Labels, *, seed: int = 0) -> None:
+        self.network: nn.Module = build_network(spec_of(variant), seed=seed)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=LEARNING_RATE)
         self.images = TutorialImages(images_NHW, labels_N)
 

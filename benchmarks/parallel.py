@@ -15,13 +15,14 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.conditions import closing, conditions, cores
+from benchmarks.conditions import closing, conditions
 from benchmarks.loops import BATCH, PipelineLoop, network_with, spec_of, synthetic_images
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, load_of, summarize, take_turns
 from benchmarks.style import draw_bars, figure_with_axes
 from benchmarks.suite import ROOT, Plan, Result
-from rnnpipe.runtime import set_threads
+from rnnpipe.processes.slots import cpu_cores
+from rnnpipe.runtime import give_threads_to_kernels, set_threads
 
 NAME = "parallel"
 PLACE = 7
@@ -73,6 +74,7 @@ def work(variant: str, updates: int) -> None:
     print(json.dumps(absent), flush=True)
     for line in sys.stdin:
         kernels, threads = line.split()
+        give_threads_to_kernels(kernels == "compiled")
         set_threads(int(threads))
         loops[kernels].train()
         print("done", flush=True)
@@ -80,7 +82,7 @@ def work(variant: str, updates: int) -> None:
 
 def measure(plan: Plan) -> Result:
     """Return for each job (some variants) and kernels the seconds of both ways, round by round."""
-    total, updates = plan.threads or cores(), QUICK_UPDATES if plan.quick else UPDATES
+    total, updates = plan.threads or cpu_cores(), QUICK_UPDATES if plan.quick else UPDATES
     jobs = QUICK_JOBS if plan.quick else JOBS
     with ExitStack() as stack:
         names = sorted({name for job in jobs for name in job})

@@ -4,6 +4,7 @@ MNIST comes as for any run: from the mirrors in RNNPIPE_MIRRORS, then from the d
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -72,7 +73,7 @@ class Place:
 
     def __init__(self, config: PipelineConfig, dataset: Entry, sequences: Entry) -> None:
         self.config, self.dataset, self.sequences = config, dataset.path, sequences.path
-        self.facts = sequences.ref.facts
+        self.facts, self.limit = sequences.ref.facts, config.data.limit
 
 
 def _prepare(way: str, folder: Path, quick: bool) -> Place:
@@ -103,25 +104,22 @@ def measure_case(variant: str, threads: int, rounds: int, places: dict[str, Plac
 
         return work
 
-    limit = places["sprint"].config.data.limit if places["mnist"].config.data.limit else None  # quick
-    contenders = {
-        REFERENCE: contender(REFERENCE, lambda seed: run_tutorial(variant, seed, places["mnist"], limit))
-    }
-    for way in CONFIGS:
-        contenders[way] = contender(way, lambda seed, way=way: run_recipe(variant, seed, way, places[way]))
+    contenders = {REFERENCE: contender(REFERENCE, partial(run_tutorial, variant, places["mnist"]))}
+    for way, place in places.items():
+        contenders[way] = contender(way, partial(run_recipe, variant, place, way))
     measured = take_turns(contenders, rounds, variant)
     summary = summarize(measured, REFERENCE)
     summary["accuracy"] = {name: spread(found) for name, found in accuracies.items()}
     return {"variant": variant, "rounds": measured, "accuracies": accuracies, "summary": summary}
 
 
-def run_tutorial(variant: str, seed: int, place: Place, limit: int | None) -> float:
+def run_tutorial(variant: str, place: Place, seed: int) -> float:
     """Read MNIST, train as the tutorial does, test as it does; return the test accuracy."""
     give_threads_to_kernels(False)
     images = {
         split: TutorialImages(
-            np.load(place.dataset / f"{split}_images.npy", allow_pickle=False)[:limit],
-            np.load(place.dataset / f"{split}_labels.npy", allow_pickle=False)[:limit],
+            np.load(place.dataset / f"{split}_images.npy", allow_pickle=False)[: place.limit],
+            np.load(place.dataset / f"{split}_labels.npy", allow_pickle=False)[: place.limit],
         )
         for split in ("train", "test")
     }
@@ -132,7 +130,7 @@ def run_tutorial(variant: str, seed: int, place: Place, limit: int | None) -> fl
     return tutorial_count(loop.network, DataLoader(images["test"], BATCH)) / len(images["test"])
 
 
-def run_recipe(variant: str, seed: int, way: str, place: Place) -> float:
+def run_recipe(variant: str, place: Place, way: str, seed: int) -> float:
     """Read MNIST's sequences, train as the config says, test the best epoch; return the test accuracy."""
     chosen = next(each for each in place.config.variants if each.name == variant)
     spec = ModelSpec.of(place.facts, chosen)
@@ -165,9 +163,9 @@ def section(result: Result) -> str:
     return f"""## From the files to the accuracy
 
 The whole tutorial loop ({known["tutorial_epochs"]} epochs of all 60,000 images, batches of
-{known["tutorial_batch"]}, then its test loop) beside the shipped recipes, each from MNIST's files on the disk to the
-accuracy on the 10,000 test images, {known["seeds"]} seeds, {known["threads"]} threads, without importing torch and
-without Prefect, MLflow and checkpoints. The sprint is to reach what the tutorial's loop does: {wanted}.
+{known["tutorial_batch"]}, then its test loop) beside the shipped recipes, each from MNIST's files on the disk to
+the accuracy on the 10,000 test images, {known["seeds"]} seeds, {known["threads"]} threads, without importing torch
+and without Prefect, MLflow and checkpoints. The sprint is to reach what the tutorial's loop does: {wanted}.
 A median [smallest to largest] over the seeds; bold: how many times as fast as the tutorial's loop.
 
 | variant | recipe | seconds | times as fast | test accuracy, % | seeds that reach the tutorial's |

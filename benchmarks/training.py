@@ -6,7 +6,16 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.conditions import closing, conditions
-from benchmarks.loops import BATCH, CPU, PipelineLoop, TutorialLoop, lightning_loop, network_with, spec_of
+from benchmarks.loops import (
+    BATCH,
+    CPU,
+    PipelineLoop,
+    TutorialLoop,
+    lightning_loop,
+    network_with,
+    spec_of,
+    with_threads_for,
+)
 from benchmarks.loops import synthetic_images as images_of
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, load_of, summarize, take_turns
@@ -81,7 +90,7 @@ def contenders(variant: str, updates: int) -> tuple[dict[str, Contender], dict[s
         present["bf16"] = PipelineLoop(build_network(spec, seed=0), variant, images, "bf16").train
     elif variant == "lstm":
         absent["bf16"] = reason
-    return present, absent
+    return {name: with_threads_for(name, work) for name, work in present.items()}, absent
 
 
 def ratios(result: Result) -> dict[str, dict[str, float]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch._dynamo  # noqa: F401 (seconds: building an optimiser imports it; so the fork server has it already)
 
-from rnnpipe.config import ExecutionConfig, PipelineConfig, VariantConfig
+from rnnpipe.config import PipelineConfig, VariantConfig
 from rnnpipe.errors import TrainingError
 from rnnpipe.evaluation.deploy import build_network, save_model
 from rnnpipe.evaluation.predict import is_out_of_memory
@@ -27,7 +27,7 @@ from rnnpipe.runtime import (
     set_threads,
 )
 from rnnpipe.training.data import open_training_data
-from rnnpipe.training.journal import Journal, event_line
+from rnnpipe.training.journal import Journal, event_line, read_journal
 from rnnpipe.training.loop import Fit, Outcome
 from rnnpipe.training.preflight import check_before_training
 from rnnpipe.training.setting import Setting, TrainingData
@@ -91,7 +91,7 @@ def _train(
             totals = {"epochs": setting.config.epochs, "updates_per_epoch": fitting.updates_per_epoch}
             journal.append(event_line("start", **facts, **totals, images=len(data.train_y_N)))
         if fitting.passed_over or not is_new:
-            note = "; ".join(fitting.passed_over)
+            note = "; ".join([*fitting.passed_over, *_other_kernels(folder, reason)])
             journal.append(event_line("resumed", epoch=progress.epoch, step=progress.step, note=note))
         outcome = fitting.run(journal)
         network.load_state_dict(outcome.weights)
@@ -99,6 +99,12 @@ def _train(
         facts |= _results(outcome, data)
         journal.append(event_line("end", **facts))
     return facts
+
+
+def _other_kernels(folder: Path, reason: str) -> list[str]:
+    """Return in words that a training goes on with other kernels than at first: last bits may differ."""
+    begun = [event.get("kernels_reason") for event in read_journal(folder)[:1]]
+    return [f"begun with kernels {each}, goes on with {reason}" for each in begun if each not in (None, reason)]
 
 
 @contextmanager
