@@ -6,7 +6,7 @@ import os
 import random
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -148,6 +148,17 @@ def give_threads_to_kernels(in_kernels: bool) -> None:
     """
     _threads.in_kernels = in_kernels
     _threads.apply()
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Use one CPU thread in the block: beside other work, two spend their time waiting for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def seed_everything(seed: int) -> None:

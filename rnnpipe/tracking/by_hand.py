@@ -16,6 +16,7 @@ from rnnpipe.tracking.digests import model_digest, registered_digest
 from rnnpipe.tracking.history import DECIDED_TAG
 from rnnpipe.tracking.promotion import DECISION_TAG, REASON_TAG
 from rnnpipe.tracking.registry import Version
+from rnnpipe.tracking.stranger import Stranger
 
 MAX_REASON_CHARACTERS = 1000
 UNMOVED = "nothing was moved"
@@ -84,7 +85,7 @@ def check_version(tracking: Tracking, version: Version) -> float:
     from rnnpipe.tracking.export import check_round_trip  # brings torch
 
     digest = registered_digest(version.uri, version.tags)
-    with scratch_folder() as folder:
+    with Stranger(tracking.uri) as stranger, scratch_folder() as folder:
         with mlflow_errors(f"fetch the files of {version.uri}"):
             source = tracking.client.get_model_version_download_uri(version.name, str(version.number))
             stored = download(tracking, source, folder)
@@ -95,7 +96,7 @@ def check_version(tracking: Tracking, version: Version) -> float:
                 "the artifact store is damaged: restore it, or choose another version",
             )
         try:
-            return check_round_trip(tracking.uri, str(stored), carried)
+            return check_round_trip(stranger, str(stored), carried)
         except RegistrationError as error:
             raise RegistrationError(
                 f"{version.uri} doesn't stand the test, and {UNMOVED}: {error.message}",

@@ -4,9 +4,6 @@ It is written as MLflow's `pt2` format with the model folder's files beside it, 
 process (no rnnpipe, no pickle) before anything is registered.
 """
 
-import os
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,31 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnnpipe.credentials import mask_credentials
 from rnnpipe.data.arrays import write_array
 from rnnpipe.errors import RegistrationError
 from rnnpipe.evaluation.deploy import Deploy, load_model
 from rnnpipe.evaluation.spec import MODEL_FILES, ModelSpec
 from rnnpipe.files import scratch_folder
 from rnnpipe.models.layers import export_of_layers
+from rnnpipe.runtime import one_thread
 from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG, RECORD_DIGEST_TAG, model_digest
+from rnnpipe.tracking.stranger import FIX, Stranger
 
 CHECKED_BATCHES = (1, 2, 999)
 TOLERANCE = 1e-5
-LOAD_TIMEOUT_S = 600
-FIX = "the model isn't registered; train it again, and see `pip check` for torch and mlflow"
-
-READ_BACK = """
-import sys
-sys.modules["rnnpipe"] = None
-import mlflow.pyfunc
-import numpy
-model = mlflow.pyfunc.load_model(sys.argv[1])
-for batch in sys.argv[2:]:
-    images = numpy.load(f"images-{batch}.npy", allow_pickle=False)
-    numpy.save(f"probabilities-{batch}.npy", model.predict(images), allow_pickle=False)
-"""
 
 
 def log_deployed_model(
@@ -72,11 +57,10 @@ def log_deployed_model(
     return str(model.model_uri)
 
 
-def check_round_trip(tracking_uri: str, model: str, model_folder: Path) -> float:
-    """Load a stored model (URI or path) the way a stranger would, and compare it with the model folder.
+def check_round_trip(stranger: Stranger, model: str, model_folder: Path) -> float:
+    """Have a stranger load a stored model (URI or path), and compare what it predicts with the model folder.
 
-    The stranger is a process of its own, without rnnpipe and with pickle forbidden. Returns the largest
-    difference of any probability at batch 1, 2 and 999; RegistrationError if it is above 1e-5.
+    Returns the largest difference of any probability at batch 1, 2 and 999; RegistrationError if it is above 1e-5.
     """
     spec, network = load_model(model_folder)
     deploy = Deploy(spec, network).eval()
@@ -89,9 +73,9 @@ def check_round_trip(tracking_uri: str, model: str, model_folder: Path) -> float
         }
         for batch, images_NHW in images.items():
             write_array(folder / f"images-{batch}.npy", images_NHW)
-        _read_back(tracking_uri, model, folder)
+        stranger.read_back(model, folder, CHECKED_BATCHES)
         for batch, images_NHW in images.items():
-            with torch.inference_mode():
+            with torch.inference_mode(), one_thread():
                 expected_NK = deploy(torch.from_numpy(images_NHW)).numpy()
             found_NK = np.load(folder / f"probabilities-{batch}.npy", allow_pickle=False)
             difference = max(difference, _difference(expected_NK, found_NK, batch))
@@ -179,28 +163,6 @@ def _link_to_run(tracking: Tracking, run_id: str, model_id: str, step: int) -> N
             for p in points
         ],
     )
-
-
-def _read_back(tracking_uri: str, model: str, folder: Path) -> None:
-    """Have a clean process write probabilities-N.npy for each images-N.npy in `folder`."""
-    environment = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": tracking_uri,
-        "MLFLOW_REGISTRY_URI": tracking_uri,
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "MLFLOW_DEFAULT_PREDICTION_DEVICE": "cpu",
-    }
-    command = [sys.executable, "-I", "-c", READ_BACK, model, *map(str, CHECKED_BATCHES)]
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, timeout=LOAD_TIMEOUT_S,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise RegistrationError(f"{model} didn't load within {LOAD_TIMEOUT_S} s", FIX) from None
-    if done.returncode:
-        reason = mask_credentials((done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1])
-        raise RegistrationError(f"{model} can't be used without rnnpipe: {reason}", FIX)
 
 
 def _difference(expected_NK: NDArray[np.float32], found_NK: NDArray[np.float32], batch: int) -> float:

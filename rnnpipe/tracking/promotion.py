@@ -14,6 +14,7 @@ from rnnpipe.tracking.digests import MODEL_DIGEST_TAG, RECORD_DIGEST_TAG, model_
 from rnnpipe.tracking.record import Record, write_record
 from rnnpipe.tracking.registry import MODEL_URI_TAG, Candidate, Version
 from rnnpipe.tracking.runs import log_artifact_files
+from rnnpipe.tracking.stranger import Stranger
 from rnnpipe.tracking.views import artifact_path
 
 DECISION_TAG = "rnnpipe.decision"
@@ -45,14 +46,15 @@ def register_trained(
         return found
     from rnnpipe.tracking.export import log_deployed_model  # brings torch
 
-    with scratch_folder() as folder:
-        digest, carried = write_record(folder, record, training=trained, evaluation=evaluation)
-        tags = {**tags, RECORD_DIGEST_TAG: digest}
-        uri = log_deployed_model(
-            tracking, run_id, trained.path, step=trained.ref.facts["best_epoch"], tags=tags, carried=carried
-        )
-    _remove_others(tracking, run_id, trained.path, digest)
-    difference = _check(tracking, uri, trained.path)
+    with Stranger(tracking.uri) as stranger:  # gets ready while the model is exported
+        with scratch_folder() as folder:
+            digest, carried = write_record(folder, record, training=trained, evaluation=evaluation)
+            tags = {**tags, RECORD_DIGEST_TAG: digest}
+            uri = log_deployed_model(
+                tracking, run_id, trained.path, step=trained.ref.facts["best_epoch"], tags=tags, carried=carried
+            )
+        _remove_others(tracking, run_id, trained.path, digest)
+        difference = _check(tracking, stranger, uri, trained.path)
     tags = {**tags, "rnnpipe.round_trip_difference": f"{difference:.3g}"}
     return registry.register(tracking, model_name, Candidate(uri, run_id, trained.ref.digest, tags, description))
 
@@ -121,7 +123,7 @@ def fetch_model(tracking: Tracking, version: Version, workspace: Path) -> Path:
     return registry.download_model(tracking, version, folder)
 
 
-def _check(tracking: Tracking, uri: str, model_folder: Path) -> float:
+def _check(tracking: Tracking, stranger: Stranger, uri: str, model_folder: Path) -> float:
     """Read a stored model back; it is fetched first, so that a lost server isn't taken for a bad model."""
     from rnnpipe.tracking.export import check_round_trip
 
@@ -129,7 +131,7 @@ def _check(tracking: Tracking, uri: str, model_folder: Path) -> float:
         with mlflow_errors(f"fetch {uri}"):
             model = tracking.client.get_logged_model(uri.removeprefix("models:/"))
             stored = download(tracking, model.artifact_location, folder)
-        return check_round_trip(tracking.uri, str(stored), model_folder)
+        return check_round_trip(stranger, str(stored), model_folder)
 
 
 def _remove_others(tracking: Tracking, run_id: str, model_folder: Path, record_digest: str) -> None:

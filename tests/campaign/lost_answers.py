@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reporting import Tally
-from small_job import Trial, config_of, read_back_here
+from small_job import StrangerHere, Trial, config_of
 from state import problems_of
 
 from rnnpipe.config import PipelineConfig
@@ -40,10 +40,10 @@ def lost_answers(trial: Trial, wanted: int, seed: int) -> Tally:
 
     from flows.sync import deliver_all
     from rnnpipe.cli.progress import PlainProgress
-    from rnnpipe.tracking import export
+    from rnnpipe.tracking import promotion
 
     logging.disable(logging.WARNING)
-    export._read_back = read_back_here
+    promotion.Stranger = StrangerHere  # type: ignore[misc,assignment]
     (spooled,) = trial.home.glob("spool/*.json")
     outcome: dict[str, Any] = json.loads(spooled.read_text(encoding="utf-8"))
     tally = Tally("the answer of MLflow's server is lost", PROMISE)

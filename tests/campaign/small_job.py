@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -182,13 +182,13 @@ class Trial:
 
     def _call(self, command: tuple[str, ...]) -> None:
         from rnnpipe.cli import main
-        from rnnpipe.tracking import export
+        from rnnpipe.tracking import promotion
 
         servers = [ForkedServer()]  # while this process has one thread
         launcher.subprocess = type("Forking", (), {  # type: ignore[assignment]
             "Popen": lambda *a, **k: servers.pop() if servers else ForkedServer(), "PIPE": -1,
         })  # fmt: skip
-        export._read_back = read_back_here
+        promotion.Stranger = StrangerHere  # type: ignore[misc,assignment]
         launcher.POLL_S = slots.POLL_S = POLL_S
         values = self.config.as_json()
         path = self.output.with_suffix(f".{digest_of(values)[:8]}.yaml")
@@ -207,18 +207,21 @@ class Trial:
         return "Traceback" not in text and "unexpected error" not in text
 
 
-def read_back_here(tracking_uri: str, model: str, folder: Path) -> None:
-    """Do what the clean process of the round trip does, in this one."""
-    import mlflow.pyfunc
-    import numpy as np
+class StrangerHere(contextlib.nullcontext[None]):
+    """Does what the clean process of the round trip does, in this one."""
 
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(tracking_uri)
-    loaded = mlflow.pyfunc.load_model(model)
-    for path in folder.glob("images-*.npy"):
-        batch = path.stem.partition("-")[2]
-        probabilities = loaded.predict(np.load(path, allow_pickle=False))
-        np.save(folder / f"probabilities-{batch}.npy", probabilities, allow_pickle=False)
+    def __enter__(self) -> Self:
+        return self
+
+    def read_back(self, model: str, folder: Path, batches: tuple[int, ...]) -> None:
+        """Write the probabilities of a stored model, which is a path."""
+        import mlflow.pyfunc
+        import numpy as np
+
+        loaded = mlflow.pyfunc.load_model(model)
+        for batch in batches:
+            probabilities = loaded.predict(np.load(folder / f"images-{batch}.npy", allow_pickle=False))
+            np.save(folder / f"probabilities-{batch}.npy", probabilities, allow_pickle=False)
 
 
 def wait_for(pid: int) -> int:

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from rnnpipe.evaluation.report import PREDICTIONS_FILE
 from rnnpipe.evaluation.spec import MODEL_FILES
 from rnnpipe.files import sha256_file
 from rnnpipe.store import lock_file
-from rnnpipe.tracking import export, registry
+from rnnpipe.tracking import export, promotion, registry
 from rnnpipe.tracking.by_hand import check_version, roll_back
 from rnnpipe.tracking.client import Tracking
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
@@ -247,6 +248,7 @@ def carried(place: Registry, tmp_path: Path) -> list[Version]:
             files={path.name: sha256_file(path) for path in [*files, evaluation.path / PREDICTIONS_FILE]},
         )  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(promotion, "Stranger", nullcontext)  # a clean process takes seconds
             patch.setattr(export, "check_round_trip", lambda *_: 0.0)
             versions.append(
                 register_trained(

@@ -21,6 +21,7 @@ from rnnpipe.tracking.export import check_round_trip, log_deployed_model
 from rnnpipe.tracking.promotion import fetch_model
 from rnnpipe.tracking.registry import Candidate, Version
 from rnnpipe.tracking.runs import MetricPoint, RunSpec, log_points, start_run
+from rnnpipe.tracking.stranger import Stranger
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
@@ -58,7 +59,12 @@ def checks(
     cases = {variant: (stored[variant][1], stored[variant][2]) for variant in stored}
     cases["other weights"] = (stored["basic"][1], make_model("basic", 2))
     with ThreadPoolExecutor() as pool:
-        yield {name: pool.submit(check_round_trip, tracking.uri, *case) for name, case in cases.items()}
+        yield {name: pool.submit(round_trip, tracking, *case) for name, case in cases.items()}
+
+
+def round_trip(tracking: Tracking, model: str, folder: Path) -> float:
+    with Stranger(tracking.uri) as stranger:
+        return check_round_trip(stranger, model, folder)
 
 
 @pytest.mark.parametrize("variant", ["gru", "basic"])
@@ -101,7 +107,7 @@ def test_the_stored_model_describes_itself(
 
 def test_a_model_that_does_not_load_is_refused(tracking: Tracking, tmp_path: Path, make_model: MakeModel) -> None:
     with pytest.raises(RegistrationError, match="can't be used without rnnpipe"):
-        check_round_trip(tracking.uri, str(tmp_path), make_model("basic", 1))
+        round_trip(tracking, str(tmp_path), make_model("basic", 1))
 
 
 def test_registering_twice_gives_one_version(tracking: Tracking, stored: dict[str, tuple[str, str, Path]]) -> None:

@@ -9,6 +9,7 @@ from rnnpipe.tracking.client import open_tracking
 from rnnpipe.tracking.export import check_round_trip, log_deployed_model
 from rnnpipe.tracking.registry import Candidate
 from rnnpipe.tracking.runs import MetricPoint, RunSpec, log_points, start_run
+from rnnpipe.tracking.stranger import Stranger
 
 pytestmark = pytest.mark.slow
 
@@ -33,7 +34,8 @@ def track_and_register(uri: str, folder: Path, tmp_path: Path) -> None:
         log_points(tracking, run_id, [MetricPoint("test/accuracy", 0.5, 0, 1_700_000_000_000)])
     assert len(tracking.client.get_metric_history(run_id, "test/accuracy")) == 1
     model_uri = log_deployed_model(tracking, run_id, folder, step=3, tags={})
-    assert check_round_trip(uri, model_uri, folder) <= 1e-5
+    with Stranger(uri) as stranger:
+        assert check_round_trip(stranger, model_uri, folder) <= 1e-5
     candidate = Candidate(model_uri, run_id, "f1", {}, "A net.")
     version = registry.register(tracking, "served", candidate)
     assert registry.register(tracking, "served", candidate) == version
