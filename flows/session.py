@@ -4,6 +4,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ from flows.ghosts import close_dead_runs, hold_run
 from flows.progress import LogProgress, Progress
 from flows.running import DirectRunner, Pending, PrefectRunner, Runner
 from flows.why import forecast
+from rnnpipe.catalogue import DATASETS, SEQUENCES, load_target
 from rnnpipe.config import PipelineConfig
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import DeviceError, RnnpipeError, TrackingError, explained
@@ -138,14 +140,24 @@ _ahead: list[Launcher] = []  # started for the next session
 
 
 def start_ahead(config: PipelineConfig) -> None:
-    """Let the next session's fork server import what it needs from now on, if the run will have use for it."""
+    """Use the time that the server takes to start: let the fork server import what the run needs, and import here
+    what its images need. Nothing where the run has no use for it.
+    """
     try:
-        is_needed = any(stage.output is None for stage in forecast(config, Store.of_workspace()))
+        images, sequences, *others = [stage.output for stage in forecast(config, Store.of_workspace())]
     except RnnpipeError:  # of a folder that can't be read, the run tells
         return
-    if is_needed and not _ahead:
+    if None not in (images, sequences, *others):
+        return
+    if not _ahead:
         _ahead.append(Launcher(PRELOADED))
         _ahead[0].warm_up()
+    if images is None:
+        import_module("rnnpipe.data.pictures")  # brings matplotlib
+        load_target(DATASETS[config.data.name].load)  # may bring torchvision
+    if sequences is None:
+        import_module("sklearn.model_selection")
+        load_target(SEQUENCES[config.sequence.name].build)  # brings torch
 
 
 _current: Session | None = None
