@@ -1,0 +1,41 @@
+"""The arithmetic of the overhead, on made-up seconds, and the page's section of it."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks import overhead
+from benchmarks.rounds import load_of, summarize
+from benchmarks.runs import END, LOOP, START
+
+FIXED_S, SHARE = 12.0, 0.03
+
+
+def made_up() -> dict[str, Any]:
+    rounds = []
+    for bare_s in (30.0, 31.0, 29.0):
+        walls = {"bare short": bare_s, "bare long": 3 * bare_s}
+        walls |= {f"run {length}": (1 + SHARE) * walls[f"bare {length}"] + FIXED_S for length in overhead.EPOCHS}
+        nobody = dict.fromkeys(walls, 0.0)
+        rounds.append({"wall_s": walls, "foreign_cores": nobody, "stolen_cores": nobody, "is_disturbed": False})
+    again = {START: 4.0, "download": 0.01, END: 1.0}
+    fresh = {START: 8.0, "download": 1.0, LOOP: 30.0, END: 1.0}
+    runs = [{"epochs": 1, "wall_s": 40.0, "parts_s": fresh, "unchanged_s": 5.0, "unchanged_parts_s": again}] * 2
+    summary = {**summarize(rounds, "bare long"), **overhead.solve(rounds), **overhead._of_runs(runs)}
+    known = {"variant": "gru", "threads": 1, "device": "cpu", "cpu_capability": "AVX512", "cores": 2}
+    known |= {"measured_at": "today", "torch": "2", "python": "3", "platform": "Linux"}
+    return {"conditions": known, "load": load_of(rounds), "rounds": rounds, "runs": runs, "summary": summary}
+
+
+def test_fixed_seconds_and_share_are_told_apart() -> None:
+    summary = made_up()["summary"]
+    for name, expected in (("fixed_s", FIXED_S), ("share", SHARE)):
+        assert summary[name] == pytest.approx({"median": expected, "min": expected, "max": expected})
+    assert summary["added_s"]["max"] == pytest.approx(FIXED_S + SHARE * 93)
+
+
+def test_the_section_says_each_part_and_leaves_the_loop_out() -> None:
+    text = overhead.section(made_up())
+    assert "| fixed, s a run | 12.0 [12.0 to 12.0] | 15 |" in text
+    assert f"| {START} | 8.00 [8.00 to 8.00] | 4.00 [4.00 to 4.00] |" in text
+    assert LOOP not in text
