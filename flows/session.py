@@ -50,6 +50,7 @@ class Session:
         self.had_the_device = False
         self._told: set[str] = set()
         self._telling = threading.Lock()
+        self._importing: threading.Thread | None = None
         self._trackings: dict[tuple[str, str], Tracking | TrackingError] = {}
         self._lock = threading.Lock()
 
@@ -98,6 +99,19 @@ class Session:
             self._told.add(sentence)
         return is_news
 
+    def trains(self, config: PipelineConfig) -> None:
+        """Hear that a training makes steps: meanwhile, what the export of its model needs is imported."""
+        with self._lock:
+            self.had_the_device = True
+            if config.registry.register_model and self._importing is None:
+                self._importing = threading.Thread(target=_prepare_export, name="imports", daemon=True)
+                self._importing.start()
+
+    def wait_for_imports(self) -> None:
+        """Wait until nothing is imported any more: what is measured next wants a quiet machine."""
+        if self._importing is not None:
+            self._importing.join()
+
     def tags(self) -> dict[str, str]:
         """Return the tags that tie everything of this flow run together in MLflow."""
         tags = {"rnnpipe.pipeline_run": self.run}
@@ -134,6 +148,12 @@ class Session:
         except TrackingError as error:
             logger.warning("%s; the run goes on, and MLflow gets it later", error.message)
             return None
+
+
+def _prepare_export() -> None:
+    from rnnpipe.tracking.export import prepare_export  # brings torch
+
+    prepare_export()
 
 
 _ahead: list[Launcher] = []  # started for the next session
@@ -184,6 +204,7 @@ def open_session() -> Iterator[Session]:
     finally:
         _current = None
         opened.launcher.close()
+        opened.wait_for_imports()  # torch doesn't stand being cut off in the middle: the exit code would be a crash's
         opened.runner.close()
 
 

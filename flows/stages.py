@@ -99,6 +99,7 @@ def train_all(session: Session, config: PipelineConfig, sequences: StageRef) -> 
             session.fail(label, error)
         else:
             trained.append(Trained(label=label, training=StageRef(**training.result()), **job))
+    session.wait_for_imports()
     if not trained:
         raise session.failures[0][1]
     return trained

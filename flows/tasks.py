@@ -81,7 +81,7 @@ def train_variant(
         for event in events:
             current.training(label, event, config)
         if events:
-            current.had_the_device = True
+            current.trains(config)
             runs[training].take(events)
 
     try:

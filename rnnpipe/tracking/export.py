@@ -6,7 +6,8 @@ process (no rnnpipe, no pickle) before anything is registered.
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,13 @@ from rnnpipe.tracking.stranger import FIX, Stranger
 
 CHECKED_BATCHES = (1, 2, 999)
 TOLERANCE = 1e-5
+
+
+def prepare_export() -> None:
+    """Import what torch imports at its first export: two seconds' worth; where it lies elsewhere, that does."""
+    for module in ("torch.export.pt2_archive", "torch.export._trace"):
+        with suppress(ImportError):
+            import_module(module)
 
 
 def log_deployed_model(
