@@ -204,7 +204,7 @@ def open_session() -> Iterator[Session]:
     finally:
         _current = None
         opened.launcher.close()
-        opened.wait_for_imports()  # torch doesn't stand being cut off in the middle: the exit code would be a crash's
+        opened.wait_for_imports()  # cut off in the middle, torch's import would end the process as a crash
         opened.runner.close()
 
 
