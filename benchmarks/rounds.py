@@ -28,18 +28,27 @@ def take_turns(
     for number in range(rounds):
         # who goes first alternates: what slows down within a round hits all alike
         names = list(contenders)[:: 1 if number % 2 == 0 else -1]
-        each: Round = {"wall_s": {}, "foreign_cores": {}, "stolen_cores": {}, "is_disturbed": False}
+        loads: dict[str, ForeignLoad] = {}
+        own_s: dict[str, float | None] = {}
         for name in names:
-            with ForeignLoad(clocks) as load:
-                own_s = contenders[name]()
-            each["wall_s"][name] = load.wall_s if own_s is None else own_s
-            each["foreign_cores"][name] = load.foreign_cores
-            each["stolen_cores"][name] = load.stolen_cores
-            each["is_disturbed"] |= load.is_disturbed
+            with ForeignLoad(clocks) as loads[name]:
+                own_s[name] = contenders[name]()
+        each = round_of(loads)
+        each["wall_s"] |= {name: value for name, value in own_s.items() if value is not None}
         measured.append(each)
         walls = ", ".join(f"{name} {wall_s:.3g} s" for name, wall_s in each["wall_s"].items())
         click.echo(f"{label}, round {number + 1} of {rounds}: {walls}{' (disturbed)' * each['is_disturbed']}")
     return measured
+
+
+def round_of(loads: Mapping[str, ForeignLoad]) -> Round:
+    """Return the round of what was measured once, by name."""
+    return {
+        "wall_s": {name: load.wall_s for name, load in loads.items()},
+        "foreign_cores": {name: load.foreign_cores for name, load in loads.items()},
+        "stolen_cores": {name: load.stolen_cores for name, load in loads.items()},
+        "is_disturbed": any(load.is_disturbed for load in loads.values()),
+    }
 
 
 def spread(values: Iterable[float]) -> Spread:

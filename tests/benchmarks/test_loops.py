@@ -26,7 +26,8 @@ def test_rnnpipe_ends_with_the_tutorial_loops_weights(variant: str, kernels: str
     )
     moved = (expected - before).norm()
     assert moved > 0.1
-    assert (found - expected).norm() < 1e-4 * moved
+    # Adam's first updates are all signs: where a gradient is nearly nothing, rounding decides on it
+    assert (found - expected).norm() < 1e-3 * moved
     # another order gives other weights, so the comparison can fail
     other = TutorialLoop(variant, *images)
     other.train(epoch_order(1, 1, UPDATES * BATCH).tolist())

@@ -1,0 +1,153 @@
+"""How accurate the shipped recipes get in more epochs than the tutorial's, and with half the precision.
+
+Each case is an ordinary run of the pipeline in the current workspace: what is stored there isn't trained again, so a
+measurement that was stopped goes on. Accuracy doesn't depend on the load; seconds stand here without a ratio.
+"""
+
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import yaml
+from scipy.stats import t
+
+from benchmarks.conditions import closing, conditions
+from benchmarks.load import ForeignLoad
+from benchmarks.rounds import Round, load_of, round_of
+from benchmarks.suite import ROOT, Plan, Result
+from rnnpipe.config import PipelineConfig
+from rnnpipe.config.loading import load_config
+from rnnpipe.data.stages import dataset_recipe, sequences_recipe
+from rnnpipe.evaluation.job import evaluation_recipe
+from rnnpipe.references import Recipe
+from rnnpipe.store import Entry, Store
+from rnnpipe.training.job import training_recipe
+
+NAME = "accuracy"
+PLACE = 9
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Case:
+    """A config with what is changed in it, the variants taken from it, and the number of seeds."""
+
+    label: str
+    config: str
+    variants: tuple[str, ...]
+    seeds: int = 5
+    changes: tuple[str, ...] = ()
+
+
+CASES = (
+    Case("`mnist.yaml`, 6 epochs", "mnist.yaml", ("gru", "lstm"), changes=("training.epochs=6",)),
+    Case("`mnist-long.yaml`", "mnist-long.yaml", ("rnn",)),
+    Case("`mnist-long.yaml`", "mnist-long.yaml", ("gru", "lstm"), seeds=3),
+    Case("`tutorial-rows.yaml`", "tutorial-rows.yaml", ("lstm",)),
+    Case("`tutorial-rows.yaml`, bf16", "tutorial-rows.yaml", ("lstm",), changes=("execution.precision=bf16",)),
+)
+QUICK = {"data.name": "digits", "variants.0.epochs": "1", "data.validation_fraction": "0"}
+
+
+def measure(plan: Plan) -> Result:
+    """Return for each case and variant the test accuracy of each seed, and the seconds of its training."""
+    cases: list[dict[str, Any]] = []
+    loads: list[Round] = []
+    for case in (case for case in CASES if not plan.quick or case.variants == ("rnn",)):
+        path = ROOT / "configs" / case.config
+        overrides = _overrides(case, plan.quick)
+        command = [sys.executable, "-m", "rnnpipe", "run", str(path)]
+        command += [part for override in overrides for part in ("--set", override)]
+        click.echo(f"{case.label}: {', '.join(case.variants)}, {case.seeds} seeds")
+        with ForeignLoad() as load:
+            subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        loads.append(round_of({case.label: load}))
+        cases += _results(case, load_config(path, overrides))
+    summary = {f"{case['label']}: {case['variant']}": case["mean"] for case in cases}
+    return {"conditions": conditions(1), "load": load_of(loads), "cases": cases, "summary": summary}
+
+
+def _overrides(case: Case, quick: bool) -> list[str]:
+    """Return what differs from the shipped config: the variants, the seeds, one thread; what is tried out is small."""
+    shipped = load_config(ROOT / "configs" / case.config)
+    chosen = [each.model_dump(mode="json") for each in shipped.variants if each.name in case.variants]
+    changes = {
+        "variants": yaml.safe_dump(chosen, default_flow_style=True, width=10_000).strip(),
+        "seeds": str(list(range(case.seeds))),
+        "execution.threads": "1",
+        "registry.register_model": "false",
+    }
+    return [f"{name}={value}" for name, value in (changes | (QUICK if quick else {})).items()] + list(case.changes)
+
+
+def _results(case: Case, config: PipelineConfig) -> list[dict[str, Any]]:
+    """Return what the store holds of a case, a variant an entry."""
+    store = Store.of_workspace()
+    dataset = _stored(store, dataset_recipe(config.data))
+    sequences = _stored(store, sequences_recipe(dataset.ref, config.data, config.sequence))
+    found = []
+    for variant in config.variants:
+        trainings = [
+            _stored(store, training_recipe(sequences.ref, config, variant, seed)) for seed in config.seeds
+        ]
+        recipes = [
+            evaluation_recipe(each.ref.digest, sequences.ref, config.evaluation, config.execution)
+            for each in trainings
+        ]
+        accuracies = [_stored(store, recipe).ref.facts["accuracy"] for recipe in recipes]
+        found.append(
+            {
+                "label": case.label,
+                "variant": variant.name,
+                "epochs": config.training_of(variant).epochs,
+                "seeds": list(config.seeds),
+                "accuracies": accuracies,
+                "train_wall_s": [each.ref.facts["wall_s"] for each in trainings],
+                "mean": mean_with_interval(accuracies),
+            }
+        )
+    return found
+
+
+def _stored(store: Store, recipe: Recipe) -> Entry:
+    entry = store.find(recipe)
+    assert entry is not None, f"the run left no {recipe.stage} of this recipe"
+    return entry
+
+
+def mean_with_interval(values: list[float]) -> dict[str, float]:
+    """Return the mean over the seeds with its 95 % interval by Student's t."""
+    mean = statistics.fmean(values)
+    error = statistics.stdev(values) / len(values) ** 0.5
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
+    return {"mean": mean, "low": mean - reach, "high": mean + reach}
+
+
+def section(result: Result) -> str:
+    """Return the section: a table of the cases."""
+    rows = [_row(case) for case in result["cases"]]
+    return f"""## Accuracy in more epochs
+
+Test accuracy on MNIST's 10,000 test images: the mean over the seeds with its 95 % interval (Student's t), the lowest
+and the highest seed. Ordinary runs of the pipeline, the best epoch chosen on validation images where a config has them,
+one thread a training, two trainings at a time.
+
+| config | variant | epochs | seeds | mean, % | 95 % interval | lowest to highest | minutes a training |
+|---|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+
+{closing(result)}
+"""
+
+
+def _row(case: dict[str, Any]) -> str:
+    mean, found = case["mean"], [100 * each for each in case["accuracies"]]
+    interval = f"{100 * mean['low']:.2f} to {100 * mean['high']:.2f}"
+    minutes = statistics.median(case["train_wall_s"]) / 60
+    return (
+        f"| {case['label']} | {case['variant']} | {case['epochs']} | {len(found)} | {100 * mean['mean']:.2f} | {interval}"
+        f" | {min(found):.2f} to {max(found):.2f} | {minutes:.1f} |"
+    )
