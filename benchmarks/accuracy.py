@@ -1,7 +1,7 @@
 """How accurate the shipped recipes get in more epochs than the tutorial's, and with half the precision.
 
-Each case is an ordinary run of the pipeline in the current workspace: what is stored there isn't trained again, so a
-measurement that was stopped goes on. Accuracy doesn't depend on the load; seconds stand here without a ratio.
+Each case is an ordinary run of the pipeline in the current workspace: what is stored there isn't trained again, so
+a measurement that was stopped goes on. Accuracy doesn't depend on the load; minutes stand here without a ratio.
 """
 
 import statistics
@@ -14,7 +14,7 @@ import click
 import yaml
 from scipy.stats import t
 
-from benchmarks.conditions import closing, conditions
+from benchmarks.conditions import conditions, made
 from benchmarks.load import ForeignLoad
 from benchmarks.rounds import Round, load_of, round_of
 from benchmarks.suite import ROOT, Plan, Result
@@ -71,7 +71,7 @@ def measure(plan: Plan) -> Result:
 
 
 def _overrides(case: Case, quick: bool) -> list[str]:
-    """Return what differs from the shipped config: the variants, the seeds, one thread; what is tried out is small."""
+    """Return what differs from the shipped config: variants, seeds, one thread; quickly, on small images."""
     shipped = load_config(ROOT / "configs" / case.config)
     chosen = [each.model_dump(mode="json") for each in shipped.variants if each.name in case.variants]
     changes = {
@@ -90,13 +90,10 @@ def _results(case: Case, config: PipelineConfig) -> list[dict[str, Any]]:
     sequences = _stored(store, sequences_recipe(dataset.ref, config.data, config.sequence))
     found = []
     for variant in config.variants:
-        trainings = [
-            _stored(store, training_recipe(sequences.ref, config, variant, seed)) for seed in config.seeds
-        ]
-        recipes = [
-            evaluation_recipe(each.ref.digest, sequences.ref, config.evaluation, config.execution)
-            for each in trainings
-        ]
+        of_seeds = [training_recipe(sequences.ref, config, variant, seed) for seed in config.seeds]
+        trainings = [_stored(store, recipe) for recipe in of_seeds]
+        measured_by = (config.evaluation, config.execution)
+        recipes = [evaluation_recipe(each.ref.digest, sequences.ref, *measured_by) for each in trainings]
         accuracies = [_stored(store, recipe).ref.facts["accuracy"] for recipe in recipes]
         found.append(
             {
@@ -131,15 +128,15 @@ def section(result: Result) -> str:
     rows = [_row(case) for case in result["cases"]]
     return f"""## Accuracy in more epochs
 
-Test accuracy on MNIST's 10,000 test images: the mean over the seeds with its 95 % interval (Student's t), the lowest
-and the highest seed. Ordinary runs of the pipeline, the best epoch chosen on validation images where a config has them,
-one thread a training, two trainings at a time.
+Test accuracy on MNIST's 10,000 test images: the mean over the seeds with its 95 % interval (Student's t), the
+lowest and the highest seed. Ordinary runs of the pipeline, one thread a training, as many at a time as there are
+cores; the best epoch is chosen on validation images where a config has them. Other load changes the minutes alone.
 
 | config | variant | epochs | seeds | mean, % | 95 % interval | lowest to highest | minutes a training |
 |---|---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 
-{closing(result)}
+{made(result)}
 """
 
 
@@ -147,7 +144,5 @@ def _row(case: dict[str, Any]) -> str:
     mean, found = case["mean"], [100 * each for each in case["accuracies"]]
     interval = f"{100 * mean['low']:.2f} to {100 * mean['high']:.2f}"
     minutes = statistics.median(case["train_wall_s"]) / 60
-    return (
-        f"| {case['label']} | {case['variant']} | {case['epochs']} | {len(found)} | {100 * mean['mean']:.2f} | {interval}"
-        f" | {min(found):.2f} to {max(found):.2f} | {minutes:.1f} |"
-    )
+    what = f"{case['label']} | {case['variant']} | {case['epochs']} | {len(found)}"
+    return f"| {what} | {100 * mean['mean']:.2f} | {interval} | {min(found):.2f} to {max(found):.2f} | {minutes:.1f} |"

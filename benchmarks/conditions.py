@@ -38,10 +38,14 @@ def installed(package: str) -> str | None:
 
 def closing(result: dict[str, Any]) -> str:
     """Return the last paragraph of a section: when and where it was measured, and under which load."""
+    return f"{made(result)}\n{load_sentence(result['load'])}"
+
+
+def made(result: dict[str, Any]) -> str:
+    """Return when and where a result was measured."""
     known = result["conditions"]
     return (
         f"Measured {known['measured_at']} on {known['device']} "
         f"({known['cpu_capability']}, {known['cores']} cores),\n"
-        f"torch {known['torch']}, Python {known['python']}, {known['platform']}.\n"
-        f"{load_sentence(result['load'])}"
+        f"torch {known['torch']}, Python {known['python']}, {known['platform']}."
     )
