@@ -144,5 +144,5 @@ def _row(case: dict[str, Any]) -> str:
     mean, found = case["mean"], [100 * each for each in case["accuracies"]]
     interval = f"{100 * mean['low']:.2f} to {100 * mean['high']:.2f}"
     minutes = statistics.median(case["train_wall_s"]) / 60
-    what = f"{case['label']} | {case['variant']} | {case['epochs']} | {len(found)}"
-    return f"| {what} | {100 * mean['mean']:.2f} | {interval} | {min(found):.2f} to {max(found):.2f} | {minutes:.1f} |"
+    what = f"{case['label']} | {case['variant']} | {case['epochs']} | {len(found)} | {100 * mean['mean']:.2f}"
+    return f"| {what} | {interval} | {min(found):.2f} to {max(found):.2f} | {minutes:.1f} |"
