@@ -1,21 +1,65 @@
-"""The gate's short benchmark: it fails only where rnnpipe lost half of its lead over the tutorial's loop."""
+"""Quick versions of the benchmarks; one fails, where rnnpipe lost half of its lead over the tutorial."""
+
+import math
+from pathlib import Path
 
 import pytest
 
 from benchmarks import training
 from benchmarks.loops import CPU
-from benchmarks.regressions import is_gross_loss, ratios_of
-from benchmarks.suite import Plan, read_results
+from benchmarks.page import write_page
+from benchmarks.regressions import compare, is_gross_loss, ratios_of
+from benchmarks.suite import Plan, Result, find_benchmarks, read_results
+from rnnpipe.files import read_json, write_json
 from rnnpipe.runtime import describe_device
 
+QUICK = Plan(quick=True)
+SLOW = ("growth", "resuming")
 
-def test_no_ratio_fell_to_half_of_the_committed_one() -> None:
-    committed = read_results([training.NAME])[training.NAME]
-    expected, found = ratios_of(training, committed), ratios_of(training, training.measure(Plan(quick=True)))
+
+@pytest.fixture(scope="module")
+def measured() -> Result:
+    return training.measure(QUICK)
+
+
+def test_no_ratio_fell_to_half_of_the_committed_one(measured: Result) -> None:
+    committed = read_results([training.NAME]).get(training.NAME)
+    if committed is None:
+        pytest.skip("no figures are committed")
+    expected, found = ratios_of(training, committed), ratios_of(training, measured)
     compared = [name for name in found if name in expected]
     if not compared:
         pytest.skip("the committed figures have other loops or threads")
     lost = [name for name in compared if is_gross_loss(expected[name], found[name])]
     same = committed["conditions"]["device"] == describe_device(CPU)
-    hint = "" if same else f"; measured on {committed['conditions']['device']}: measure again here"
+    hint = "" if same else f"; those come from {committed['conditions']['device']}: measure again here"
     assert not lost, f"half as fast as before: {lost}{hint}; `make bench ONLY=training` tells more"
+
+
+def test_a_result_keeps_every_repeat_and_its_conditions(measured: Result) -> None:
+    (case,) = measured["cases"]
+    assert [set(each["wall_s"]) for each in case["rounds"]] == [set(case["summary"]["wall_s"])] * QUICK.rounds
+    walls = [each["wall_s"]["torch"] for each in case["rounds"]]
+    assert case["summary"]["wall_s"]["torch"]["max"] == max(walls)
+    assert {"device", "cores", "threads", "torch", "python", "platform", "measured_at"} <= set(
+        measured["conditions"]
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["training", "limit", "evaluation", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)],
+)
+def test_a_quick_result_makes_a_section_and_its_figures(name: str, measured: Result, tmp_path: Path) -> None:
+    found = find_benchmarks()
+    result = measured if name == "training" else found[name].measure(QUICK)
+    write_json(tmp_path / "result.json", result)
+    kept = read_json(tmp_path / "result.json")
+    written = write_page(found, {name: kept}, tmp_path)
+    text = (tmp_path / "PERFORMANCE.md").read_text(encoding="utf-8")
+    assert found[name].section(kept).strip() in text
+    assert all(f"]({picture})" in text for picture in written[1:])
+    ratios = ratios_of(found[name], kept)
+    assert ratios
+    assert all(isinstance(each, dict) and math.isfinite(each["median"]) for each in ratios.values())
+    assert compare(found[name], kept, kept) == [f"{name}: nothing got slower ({len(ratios)} ratios)"]
