@@ -41,6 +41,8 @@ def test_a_finished_training_is_one_run_that_equals_its_journal(tracking: Tracki
     assert [step for step, _, _ in history(tracking, run_id, "train/step_loss")] == list(range(6))
     assert (run.info.status, run.info.start_time) == ("FINISHED", finished.events[0]["time_ms"])
     assert run.info.end_time == finished.events[-1]["time_ms"]
+    assert run.data.tags["rnnpipe.threads"] == "1"
+    assert run.data.tags["rnnpipe.threads_reason"] == "1 thread: there is one core"
     before = run.to_dictionary()
     assert record_run(tracking, finished.spec, evaluation=finished.evaluation, **arguments) == run_id
     assert tracking.client.get_run(run_id).to_dictionary() == before

@@ -83,6 +83,7 @@ class Finished:
         self.events = events_of(training, journal_lines())
         facts = {
             "wall_s": 2.0, "best_epoch": 2, "device": "cpu", "threads": 1, "precision": "fp32", "torch": "2",
+            "threads_reason": "1 thread: there is one core",
         }  # fmt: skip
         reference = StageRef(stage="trainings", key=key, digest=f"weights of {key}", facts=facts)
         self.training = Entry(reference, training, "run")
