@@ -82,7 +82,9 @@ def test_changed_code_is_named_with_its_package(stored: Store, monkeypatch: pyte
     digest_of_tree = job.sha256_tree
     before = digest_of_tree(job.PACKAGE / "training")[:8]
     monkeypatch.setattr(
-        job, "sha256_tree", lambda path: "ab" * 32 if path.name == "training" else digest_of_tree(path)
+        job,
+        "sha256_tree",
+        lambda path, *what: "ab" * 32 if path.name == "training" else digest_of_tree(path, *what),
     )
     assert told(config(), stored)[LABEL] == (
         f"would run: code of rnnpipe.training changed (revision {before} → abababab)"
