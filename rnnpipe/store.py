@@ -59,6 +59,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._verified: set[tuple[str, int]] = set()
+        self._manifests_read: dict[tuple[str, int], dict[str, Any] | None] = {}
 
     @classmethod
     def of_workspace(cls) -> "Store":
@@ -152,8 +153,16 @@ class Store:
 
     def _manifests(self, stage: str) -> Iterator[dict[str, Any]]:
         """Yield the manifests of a stage, newest first."""
-        manifests = [_read_manifest(path.parent) for path in (self.root / stage).glob(f"*/{MANIFEST}")]
-        whole = [manifest for manifest in manifests if manifest is not None]
+        found = []
+        for path in (self.root / stage).glob(f"*/{MANIFEST}"):
+            with contextlib.suppress(FileNotFoundError):
+                seen = (str(path), path.stat().st_mtime_ns)
+                if (
+                    seen not in self._manifests_read
+                ):  # else planning hundreds of trainings would read each as often
+                    self._manifests_read[seen] = _read_manifest(path.parent)
+                found.append(self._manifests_read[seen])
+        whole = [manifest for manifest in found if manifest is not None]
         yield from sorted(whole, key=lambda manifest: int(manifest["made_at_ns"]), reverse=True)
 
     def _open(self, folder: Path) -> Entry | None:
