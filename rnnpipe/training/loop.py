@@ -14,7 +14,7 @@ from rnnpipe.errors import TrainingError
 from rnnpipe.evaluation.deploy import scale_pixels
 from rnnpipe.evaluation.metrics import accuracy, mean_loss
 from rnnpipe.evaluation.predict import predict
-from rnnpipe.runtime import autocast, synchronize
+from rnnpipe.runtime import autocast, seed_noise, synchronize
 from rnnpipe.training.augmentation import Augmentation
 from rnnpipe.training.checkpoint import Progress, Tensors, load_checkpoint, save_checkpoint
 from rnnpipe.training.journal import event_line
@@ -147,7 +147,7 @@ class Fit:
         """Make one update with the images of these numbers; return its loss, still on the device."""
         setting = self.setting
         # Dropout's noise is a function of the seed and the step, so that a resumed run meets the same.
-        torch.manual_seed(mix_seed(setting.seed, epoch, self.progress.step))
+        seed_noise(setting.device, mix_seed(setting.seed, epoch, self.progress.step))
         pixels_BTI = self.data.train_x_NTI[chosen].to(setting.device)
         if self.augmentation is not None:
             pixels_BTI = self.augmentation(pixels_BTI, epoch, self.progress.step)
