@@ -37,7 +37,7 @@ LABELS = {
     "bf16": "rnnpipe, bf16",
 }
 WARM_UP_UPDATES = 3
-UPDATES, QUICK_UPDATES = 30, 5
+UPDATES, QUICK_UPDATES = 60, 5
 
 
 def measure(plan: Plan) -> Result:

@@ -28,7 +28,8 @@ def build_network(spec: ModelSpec, seed: int) -> SequenceClassifier:
 
 def scale_pixels(pixels: Tensor, spec: ModelSpec) -> Tensor:
     """Return pixel values 0..255 (uint8 or float, any shape) as the float32 a net sees."""
-    return (pixels.to(torch.float32) / 255 - spec.mean) / spec.deviation
+    unit = pixels.to(torch.float32) / 255
+    return unit if (spec.mean, spec.deviation) == (0, 1) else (unit - spec.mean) / spec.deviation
 
 
 class Deploy(nn.Module):

@@ -148,7 +148,7 @@ class Fit:
         setting = self.setting
         # Dropout's noise is a function of the seed and the step, so that a resumed run meets the same.
         seed_noise(setting.device, mix_seed(setting.seed, epoch, self.progress.step))
-        pixels_BTI = self.data.train_x_NTI[chosen].to(setting.device)
+        pixels_BTI = self.data.train_x_NTI.index_select(0, chosen).to(setting.device)
         if self.augmentation is not None:
             pixels_BTI = self.augmentation(pixels_BTI, epoch, self.progress.step)
         x_BTI = scale_pixels(pixels_BTI, setting.spec)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rnnpipe.config import VariantConfig
 from rnnpipe.errors import DeviceError
 from rnnpipe.models.classifier import SequenceClassifier, build_classifier
-from rnnpipe.models.kernels import choice, library
+from rnnpipe.models.kernels import choice, library, passes
 from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.models.kernels.passes import ROWS, final_state
 from rnnpipe.runtime import give_threads_to_kernels, num_threads, set_threads
@@ -105,6 +105,27 @@ def test_what_is_not_a_number_stays_none(kind: str) -> None:
     state_BH = final_state(layers, x_BTI)
     assert state_BH[1].isnan().all()
     assert state_BH[[0, 2]].isfinite().all()
+
+
+def test_memory_is_used_again_and_predictions_need_less_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    free: dict[int, list[Tensor]] = {}
+    monkeypatch.setattr(passes, "_free", free)
+    layers, x_BTI = make("gru", 28, 16, 2), torch.rand(3 * ROWS, 28, 28)
+
+    def held() -> int:
+        return sum(len(memory) for memories in free.values() for memory in memories)
+
+    with torch.inference_mode():
+        final_state(layers, x_BTI)
+        predicted = held()
+        final_state(layers, x_BTI)
+    assert held() == predicted > 0
+    for _ in range(2):
+        outputs_and_gradients(final_state, layers, x_BTI)
+        trained = held()
+    assert trained > 4 * predicted
+    outputs_and_gradients(final_state, layers, x_BTI)
+    assert held() == trained
 
 
 def test_two_batches_may_be_under_way_at_once_and_each_goes_back_once() -> None:

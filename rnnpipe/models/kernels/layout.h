@@ -6,6 +6,7 @@
 
 enum { TANH, RELU, GRU, LSTM };
 enum { MAX_LAYERS = 16 };
+enum { SPAN = 4 }; /* steps whose weight gradients are summed at a time: enough to outweigh loading the sums */
 
 typedef struct {
     long kind, layers, rows, steps, inputs, hidden, keeps; /* keeps: all that the backward pass needs */
@@ -69,16 +70,22 @@ static Scratch take_scratch(const Shape *s, float **from) {
     return scratch;
 }
 
-/* What a layer remembers; *_step is how far the next step's lies. States and cells begin before the first step. */
+/* What a layer remembers; *_step is how far the next step's lies. States and cells begin before the first step.
+ *
+ * There are gates of kept_gates steps, and they are used in turns: a plain net needs none of them again, and the
+ * gradients of a span's gates, which take their place, stay in the cache. */
 typedef struct {
     float *gates, *states, *cells;
-    long gates_step, states_step, cells_step;
+    long kept_gates, gates_step, states_step, cells_step;
 } Memory;
+
+static float *gates_of(const Memory *m, long step) { return m->gates + step % m->kept_gates * m->gates_step; }
 
 static Memory next_memory(const Shape *s, const Layer *l, float **from) {
     const long gates = s->rows * l->gates, states = s->rows * l->hidden, cells = s->kind == LSTM ? states : 0;
-    Memory memory = {0, 0, 0, s->keeps ? gates : 0, states, s->keeps ? cells : 0};
-    memory.gates = take(from, s->keeps ? s->steps * gates : gates);
+    const long kept_gates = !s->keeps ? 1 : s->kind == GRU || s->kind == LSTM ? s->steps : SPAN;
+    Memory memory = {0, 0, 0, kept_gates, gates, states, s->keeps ? cells : 0};
+    memory.gates = take(from, kept_gates * gates);
     memory.states = take(from, (s->steps + 1) * states);
     memory.cells = take(from, s->keeps ? (s->steps + 1) * cells : cells);
     return memory;

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rnnpipe.files import atomic_path, digest_of, sha256_tree
+from rnnpipe.files import digest_of, scratch_folder, sha256_tree
 
 FOLDER = Path(__file__).parent
 SOURCES = "*.[ch]"
@@ -74,8 +74,9 @@ def library_path() -> Path:
     try:
         if not path.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with atomic_path(path) as temporary:  # several processes may do this at once: each file is whole
-                _compile(temporary)
+            with scratch_folder(folder) as scratch:  # several processes may do this at once: each file is whole
+                _compile(scratch / path.name)
+                (scratch / path.name).replace(path)
         status = path.stat()
     except OSError as error:
         raise KernelsMissingError(f"{error.filename or path}: {error.strerror or error}") from None

@@ -38,7 +38,9 @@ class Slice:
 def final_state(layers: nn.RNNBase, x_BTI: Tensor) -> Tensor:
     """Return the last layer's state after the last step, h_BH, of layers in one direction and without dropout."""
     parameters = [parameter for weights in layers.all_weights for parameter in weights]
-    state_BH: Tensor = _FinalState.apply(x_BTI, layers, *parameters)
+    # Within the function torch no longer tells whether gradients will be asked for.
+    keeps = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
+    state_BH: Tensor = _FinalState.apply(x_BTI, layers, keeps, *parameters)
     return state_BH
 
 
@@ -46,12 +48,12 @@ class _FinalState(torch.autograd.Function):
     """The kernels as one function of the layers' weights that can be differentiated once."""
 
     @staticmethod
-    def forward(ctx: Any, x_BTI: Tensor, layers: nn.RNNBase, *parameters: Tensor) -> Tensor:
-        library, keeps = load_library(), any(ctx.needs_input_grad)
+    def forward(ctx: Any, x_BTI: Tensor, layers: nn.RNNBase, keeps: bool, *parameters: Tensor) -> Tensor:
+        library = load_library()
         x_BTI = x_BTI if x_BTI.stride(2) == 1 else x_BTI.contiguous()
         groups = _slices(x_BTI, layers, keeps)
         shape = groups[0][0].shape
-        packed = torch.empty(library.weights_size(byref(shape)))
+        packed = _memory(library.weights_size(byref(shape)))
         library.pack(byref(shape), addresses(parameters, layers.bias), packed.data_ptr())
         out_BH = x_BTI.new_empty(len(x_BTI), layers.hidden_size)
 
@@ -66,7 +68,7 @@ class _FinalState(torch.autograd.Function):
             ctx.groups, ctx.packed, ctx.with_bias = groups, packed, layers.bias
             ctx.save_for_backward(*parameters)  # torch notices where one was changed meanwhile
         else:
-            _give_back(each.memory for group in groups for each in group)
+            _give_back([packed, *{id(each.memory): each.memory for group in groups for each in group}.values()])
         return out_BH
 
     @staticmethod
@@ -90,8 +92,8 @@ class _FinalState(torch.autograd.Function):
         _in_threads(work, len(groups))
         found = [torch.empty_like(parameter, memory_format=torch.contiguous_format) for parameter in parameters]
         library.unpack(byref(shape), len(groups), gradients.data_ptr(), addresses(found, ctx.with_bias))
-        _give_back([gradients, *(each.memory for group in groups for each in group)])
-        return None, None, *found
+        _give_back([gradients, packed, *(each.memory for group in groups for each in group)])
+        return None, None, None, *found
 
 
 def _slices(x_BTI: Tensor, layers: nn.RNNBase, keeps: bool) -> list[list[Slice]]:
@@ -103,8 +105,11 @@ def _slices(x_BTI: Tensor, layers: nn.RNNBase, keeps: bool) -> list[list[Slice]]
     for number in range(threads * each):
         rows = slice(*(total * place // (threads * each) for place in (number, number + 1)))
         sizes = (layers.num_layers, rows.stop - rows.start, steps, inputs, layers.hidden_size)
-        shape = Shape(KINDS[layers.mode], *sizes, keeps)
-        groups[number // each].append(Slice(rows, shape, _memory(load_library().memory_size(byref(shape)))))
+        shape, group = Shape(KINDS[layers.mode], *sizes, keeps), groups[number // each]
+        size = load_library().memory_size(byref(shape))
+        used = None if keeps or not group else group[0].memory  # it is in the cache already
+        memory = used if used is not None and len(used) >= size else _memory(size)
+        group.append(Slice(rows, shape, memory))
     return groups
 
 

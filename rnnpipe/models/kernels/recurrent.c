@@ -14,8 +14,6 @@
 #include "gates.h"
 #include "layout.h"
 
-enum { SPAN = 4 }; /* steps whose weight gradients are summed at a time: enough to outweigh loading the sums */
-
 /* Denormal numbers become zero, as in training by torch: they would cost a hundred times as long. */
 static unsigned flush_denormals(void) {
 #if defined(__SSE__)
@@ -43,7 +41,7 @@ static void copy_inputs(const Shape *s, const float *x, long row_stride, long st
 }
 
 static void step_forward(const Shape *s, const Layer *l, const Weights *w, Memory m, const float *inputs, long t) {
-    float *gates = m.gates + t * m.gates_step, *state = m.states + t * m.states_step, *next = state + m.states_step;
+    float *gates = gates_of(&m, t), *state = m.states + t * m.states_step, *next = state + m.states_step;
     float *cell = m.cells + t * m.cells_step, *next_cell = cell + m.cells_step;
     for (long r = 0; s->kind == GRU && r < s->rows; r++)
         memset(gates + r * l->gates + l->input_gates, 0, sizeof(float) * l->hidden);
@@ -90,7 +88,7 @@ void forward(const Shape *s, float *packed, const float *x, long row_stride, lon
 static void step_backward(const Shape *s, const Layer *l, const Weights *w, Memory m, Scratch scratch, long t,
                           int is_first) {
     const long H = l->hidden;
-    float *gates = m.gates + t * m.gates_step, *state = m.states + t * m.states_step, *next = state + m.states_step;
+    float *gates = gates_of(&m, t), *state = m.states + t * m.states_step, *next = state + m.states_step;
     float *cell = m.cells + t * m.cells_step, *next_cell = cell + m.cells_step;
     for (long r = 0; r < s->rows; r++) {
         const long at = r * H;
@@ -111,11 +109,11 @@ static void step_backward(const Shape *s, const Layer *l, const Weights *w, Memo
                 l->input_row, 0);
 }
 
-/* Adds the weight gradients of steps first to last - 1, whose gates hold gradients by now. */
+/* Adds the weight gradients of steps first to last - 1, at most a span, whose gates hold gradients by now. */
 static void add_gradients(const Shape *s, const Layer *l, const Weights *g, Memory m, const float *inputs,
                           long first, long last) {
     const long R = s->rows, from = first ? first : 1; /* before the first step states are zero */
-    const float *gates = m.gates + first * m.gates_step, *later = m.gates + from * m.gates_step;
+    const float *gates = gates_of(&m, first), *later = gates_of(&m, from);
     product(l->input_gates, (last - first) * R, l->input_row, (Left){gates, 1, l->gates},
             (Right){inputs + first * R * l->input_row, l->input_row, PANEL}, g->inputs, l->input_row, 1);
     product(l->state_gates, (last - from) * R, l->hidden, (Left){later + l->first_state_gate, 1, l->gates},
@@ -148,7 +146,7 @@ void backward(const Shape *s, float *packed, const float *d_out, float *memory, 
             const float *from_above = scratch.d_inputs + t * states;
             for (long i = 0; layer < s->layers - 1 && i < states; i++) scratch.d_state[i] += from_above[i];
             step_backward(s, &l[layer], &w[layer], m[layer], scratch, t, !layer);
-            if (done - t == SPAN || !t) {
+            if (t % SPAN == 0) {
                 add_gradients(s, &l[layer], &g[layer], m[layer], inputs, t, done);
                 done = t;
             }
