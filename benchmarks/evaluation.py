@@ -23,6 +23,7 @@ from benchmarks.page import cell
 from benchmarks.rounds import Contender, load_of, summarize, take_turns
 from benchmarks.style import draw_bars, figure_with_axes
 from benchmarks.suite import Plan, Result
+from rnnpipe.evaluation.deploy import build_network
 from rnnpipe.evaluation.predict import predict
 from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.processes.slots import cpu_cores
@@ -58,8 +59,8 @@ def measure_case(variant: str, total: int, rounds: int) -> dict[str, Any]:
     """Return the rounds for a variant; AssertionError where two ways count differently."""
     spec, counts, absent = spec_of(variant), dict[str, int](), dict[str, str]()
     images_NHW, labels_N = synthetic_images(total)
-    reference, _ = network_with(spec, "torch")
-    assert reference is not None, "torch's own kernels are always there"
+    reference = build_network(spec, seed=0)
+    networks: dict[str, nn.Module] = {REFERENCE: reference}
     loader = DataLoader(TutorialImages(images_NHW, labels_N), BATCH)
     counting: dict[str, Callable[[], int]] = {REFERENCE: lambda: tutorial_count(reference, loader)}
     x_NTI, y_N = torch.from_numpy(images_NHW), torch.from_numpy(labels_N)
@@ -68,6 +69,7 @@ def measure_case(variant: str, total: int, rounds: int) -> dict[str, Any]:
         if network is None:
             absent[kernels] = reason
         else:
+            networks[kernels] = network
             counting[kernels] = predicting(network, x_NTI, y_N, spec)
 
     def contender(name: str) -> Contender:
@@ -76,7 +78,7 @@ def measure_case(variant: str, total: int, rounds: int) -> dict[str, Any]:
 
         return count
 
-    contenders = {name: with_threads_for(name, contender(name)) for name in counting}
+    contenders = {name: with_threads_for(networks[name], contender(name)) for name in counting}
     for warm_up in contenders.values():
         warm_up()
     measured = take_turns(contenders, rounds, f"evaluation of {variant}")

@@ -71,8 +71,8 @@ def contenders(variants: list[str]) -> tuple[dict[str, Contender], dict[str, str
     """Return what is measured, by name, each giving its seconds per GFLOP; and why some can't be there."""
     torch.manual_seed(0)
     present: dict[str, Contender] = {
-        LIMIT: with_threads_for("torch", lambda: products_s(torch.float32)),
-        LIMIT_BF16: with_threads_for("torch", lambda: products_s(torch.bfloat16)),
+        LIMIT: with_threads_for(None, lambda: products_s(torch.float32)),
+        LIMIT_BF16: with_threads_for(None, lambda: products_s(torch.bfloat16)),
     }
     absent: dict[str, str] = {}
     for variant in variants:
@@ -81,7 +81,7 @@ def contenders(variants: list[str]) -> tuple[dict[str, Contender], dict[str, str
             if network is None:
                 absent[f"{variant}, {kernels}"] = reason
             else:
-                present[f"{variant}, {kernels}"] = with_threads_for(kernels, passing(network, flops(variant)))
+                present[f"{variant}, {kernels}"] = with_threads_for(network, passing(network, flops(variant)))
     return present, absent
 
 

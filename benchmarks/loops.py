@@ -65,11 +65,12 @@ def network_with(spec: ModelSpec, kernels: str) -> tuple[nn.Module | None, str]:
     return (network if found == kernels else None), reason
 
 
-def with_threads_for(kernels: str, work: Contender) -> Contender:
-    """Return a contender that first gives the process's threads to those who compute."""
+def with_threads_for(network: nn.Module | None, work: Contender) -> Contender:
+    """Return a contender that first gives the process's threads to those who compute: torch, or the kernels."""
+    encoder = getattr(network, "encoder", None)
 
     def run() -> float | None:
-        give_threads_to_kernels(kernels == "compiled")
+        give_threads_to_kernels(getattr(encoder, "compute", None) is not None)
         return work()
 
     return run

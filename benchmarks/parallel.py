@@ -16,13 +16,13 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.conditions import closing, conditions
-from benchmarks.loops import BATCH, PipelineLoop, network_with, spec_of, synthetic_images
+from benchmarks.loops import BATCH, PipelineLoop, network_with, spec_of, synthetic_images, with_threads_for
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, load_of, summarize, take_turns
 from benchmarks.style import draw_bars, figure_with_axes
 from benchmarks.suite import ROOT, Plan, Result
 from rnnpipe.processes.slots import cpu_cores
-from rnnpipe.runtime import give_threads_to_kernels, set_threads
+from rnnpipe.runtime import set_threads
 
 NAME = "parallel"
 PLACE = 7
@@ -74,9 +74,8 @@ def work(variant: str, updates: int) -> None:
     print(json.dumps(absent), flush=True)
     for line in sys.stdin:
         kernels, threads = line.split()
-        give_threads_to_kernels(kernels == "compiled")
         set_threads(int(threads))
-        loops[kernels].train()
+        with_threads_for(loops[kernels].network, loops[kernels].train)()
         print("done", flush=True)
 
 

@@ -72,25 +72,26 @@ def measure_case(variant: str, threads: int, updates: int, rounds: int) -> dict[
 def contenders(variant: str, updates: int) -> tuple[dict[str, Contender], dict[str, str]]:
     """Return the loops by name, each to make a pass of this many updates; and why some can't be there."""
     images, spec = images_of(updates * BATCH), spec_of(variant)
-    present: dict[str, Contender] = {REFERENCE: TutorialLoop(variant, *images).train}
+    present: dict[str, Contender] = {REFERENCE: with_threads_for(None, TutorialLoop(variant, *images).train)}
     absent: dict[str, str] = {}
     trainer = lightning_loop(variant, images)
     if trainer is None:
         absent["lightning"] = "Lightning isn't installed"
     else:
-        present["lightning"] = trainer
+        present["lightning"] = with_threads_for(None, trainer)
     for kernels in ("torch", "compiled"):
         network, reason = network_with(spec, kernels)
         if network is None:
             absent[kernels] = reason
         else:
-            present[kernels] = PipelineLoop(network, variant, images).train
+            present[kernels] = with_threads_for(network, PipelineLoop(network, variant, images).train)
     precision, reason = choose_precision(CPU, "auto")
     if variant == "lstm" and precision == "bf16":
-        present["bf16"] = PipelineLoop(build_network(spec, seed=0), variant, images, "bf16").train
+        loop = PipelineLoop(build_network(spec, seed=0), variant, images, "bf16")
+        present["bf16"] = with_threads_for(None, loop.train)
     elif variant == "lstm":
         absent["bf16"] = reason
-    return {name: with_threads_for(name, work) for name, work in present.items()}, absent
+    return present, absent
 
 
 def ratios(result: Result) -> dict[str, dict[str, float]]:

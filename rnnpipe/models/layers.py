@@ -4,7 +4,7 @@ Shapes: B sequences, T steps, I inputs a step, H neurons, L layers, D directions
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from rnnpipe.config import VariantConfig
-from rnnpipe.models.kernels.passes import final_state
+
+Compute = Callable[[nn.RNNBase, Tensor], Tensor]
 
 
 class Layers(nn.Module):
-    """Base of the encoders: torch's layers, and the kernels that compute them (rnnpipe.models.kernels)."""
+    """Base of the encoders: torch's layers, and what computes them instead, if anything (kernels/)."""
 
     layers: nn.RNNBase
-    uses_kernels = False
+    compute: Compute | None = None
 
     def __init__(self, config: VariantConfig) -> None:
         super().__init__()
@@ -27,8 +28,8 @@ class Layers(nn.Module):
 
     def forward(self, x_BTI: Tensor) -> Tensor:
         """Return the final hidden state (not an LSTM's cell state), of shape (B, D * H)."""
-        if self.uses_kernels and not x_BTI.requires_grad:
-            return final_state(self.layers, x_BTI)
+        if self.compute is not None and not x_BTI.requires_grad:
+            return self.compute(self.layers, x_BTI)
         _, last = self.layers(x_BTI)
         h_LBH = last[0] if isinstance(last, tuple) else last
         return _last_layer(h_LBH, self.layers.bidirectional)

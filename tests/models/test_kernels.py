@@ -17,6 +17,7 @@ from rnnpipe.models.classifier import SequenceClassifier, build_classifier
 from rnnpipe.models.kernels import choice, library, passes
 from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.models.kernels.passes import ROWS, final_state
+from rnnpipe.models.kernels.slices import sliced_state
 from rnnpipe.runtime import give_threads_to_kernels, num_threads, set_threads
 
 CPU = torch.device("cpu")
@@ -58,17 +59,20 @@ def make(kind: str, *sizes: int, bias: bool = True) -> nn.RNNBase:
 
 
 @every_kind
+@pytest.mark.parametrize("compute", [final_state, sliced_state])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_outputs_and_gradients_are_those_of_torch_in_float64(
-    kind: str, threads: int, shape: tuple[int, ...]
+    kind: str, compute: Any, threads: int, shape: tuple[int, ...]
 ) -> None:
     batch, steps, inputs, hidden, num_layers = shape
+    if compute is sliced_state and kind == "lstm":
+        pytest.skip("torch's own threads do as well")
     for bias in (True, False):
         layers, exact = (make(kind, inputs, hidden, num_layers, bias=bias) for _ in range(2))
         x_BTI = torch.rand(batch, steps, inputs)
         set_threads(threads)
-        found = outputs_and_gradients(final_state, layers, x_BTI)
+        found = outputs_and_gradients(compute, layers, x_BTI)
         expected = outputs_and_gradients(torch_state, exact.double(), x_BTI.double())
         for ours, theirs in zip(found, expected, strict=True):
             scale = theirs.abs().max().clamp(min=1)
@@ -247,3 +251,34 @@ def test_kernels_that_compute_something_else_are_not_used(fresh: Path, monkeypat
     monkeypatch.setattr(choice, "final_state", lambda layers, x_BTI: 1.01 * final_state(layers, x_BTI))
     name, why = use_kernels(build("rnn"), CPU, "fp32", "auto")
     assert name == "torch" and "differs from torch's RNN" in why
+
+
+@pytest.mark.parametrize("kind", ["tanh", "relu", "gru"])
+def test_torch_in_slices_has_the_same_bits_in_each_run_and_goes_back_once(kind: str) -> None:
+    layers, x_BTI = make(kind, 28, 32, 2), torch.rand(50, 28, 28)
+    set_threads(3)
+    give_threads_to_kernels(True)
+    first, second = (outputs_and_gradients(sliced_state, layers, x_BTI) for _ in range(2))
+    assert all(map(torch.equal, first, second))
+    with torch.inference_mode():
+        assert torch.equal(sliced_state(layers, x_BTI), first[0])
+    state_BH = sliced_state(layers, x_BTI)
+    torch.autograd.grad(state_BH.sum(), list(layers.parameters()), retain_graph=True)
+    with pytest.raises(RuntimeError, match="computed before"):
+        torch.autograd.grad(state_BH.sum(), list(layers.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "is_sliced"),
+    [
+        ("rnn", {}, True),
+        ("gru", {}, True),
+        ("lstm", {}, False),
+        ("gru", {"dropout": 0.1}, False),
+        ("basic", {}, False),
+    ],
+)  # fmt: skip
+def test_torch_works_in_slices_where_that_is_faster(name: str, options: dict[str, Any], is_sliced: bool) -> None:
+    net = build(name, **options)
+    use_kernels(net, CPU, "fp32", "torch")
+    assert (getattr(net.encoder, "compute", None) is sliced_state) == is_sliced

@@ -12,6 +12,7 @@ from rnnpipe.models.classifier import SequenceClassifier
 from rnnpipe.models.initialization import seeded_weights
 from rnnpipe.models.kernels.library import KernelsMissingError, library_path
 from rnnpipe.models.kernels.passes import final_state
+from rnnpipe.models.kernels.slices import OPERATIONS, sliced_state
 from rnnpipe.models.layers import Layers
 from rnnpipe.runtime import Precision, give_threads_to_kernels
 
@@ -34,12 +35,23 @@ def use_kernels(
             f"execution.kernels=compiled was asked for, but: {missing}",
             "execution.kernels=auto takes torch's own where they are missing; only speed is lost",
         )
-    give_threads_to_kernels(not missing)
+    is_sliced = bool(missing) and _gains_by_slices(network.encoder, device, precision)
     if isinstance(network.encoder, Layers):
-        network.encoder.uses_kernels = not missing
+        network.encoder.compute = sliced_state if is_sliced else None if missing else final_state
+    give_threads_to_kernels(is_sliced or not missing)
     reason = f"torch: {missing}" if missing else kernels_here()
     logger.info("kernels %s", reason)
     return "torch" if missing else "compiled", reason
+
+
+def _gains_by_slices(encoder: nn.Module, device: torch.device, precision: Precision) -> bool:
+    """Return whether torch is faster with a slice of the batch a thread; for an LSTM it uses its own well."""
+    return (
+        isinstance(encoder, Layers)
+        and encoder.layers.mode in OPERATIONS
+        and not (encoder.layers.bidirectional or encoder.layers.dropout)
+        and (device.type, precision) == ("cpu", "fp32")
+    )
 
 
 def kernels_here() -> str:

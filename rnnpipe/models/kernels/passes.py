@@ -63,7 +63,7 @@ class _FinalState(torch.autograd.Function):
                 strides = rows_BTI.stride()[:2]
                 library.forward(byref(each.shape), packed.data_ptr(), rows_BTI.data_ptr(), *strides, memory, out)
 
-        _in_threads(work, len(groups))
+        in_threads(work, len(groups))
         if keeps:
             ctx.groups, ctx.packed, ctx.with_bias = groups, packed, layers.bias
             ctx.save_for_backward(*parameters)  # torch notices where one was changed meanwhile
@@ -89,7 +89,7 @@ class _FinalState(torch.autograd.Function):
                     gradients[number * size :].data_ptr(),
                 )  # fmt: skip
 
-        _in_threads(work, len(groups))
+        in_threads(work, len(groups))
         found = [torch.empty_like(parameter, memory_format=torch.contiguous_format) for parameter in parameters]
         library.unpack(byref(shape), len(groups), gradients.data_ptr(), addresses(found, ctx.with_bias))
         _give_back([gradients, packed, *(each.memory for group in groups for each in group)])
@@ -126,7 +126,7 @@ def _give_back(memories: Iterable[Tensor]) -> None:
         _free.setdefault(len(memory), []).append(memory)
 
 
-def _in_threads(work: Callable[[int], None], count: int) -> None:
+def in_threads(work: Callable[[int], None], count: int) -> None:
     """Call work(0) here and work(1) to work(count - 1) each in a thread of the pool, at the same time."""
     pending = [_pool().submit(work, number) for number in range(1, count)]
     work(0)
@@ -136,7 +136,8 @@ def _in_threads(work: Callable[[int], None], count: int) -> None:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max_workers=1024, thread_name_prefix="kernels")  # it starts as many as are busy
+    # It starts as many as are busy. Denormal numbers become zero for a thread, not for its process.
+    return ThreadPoolExecutor(1024, "kernels", initializer=torch.set_flush_denormal, initargs=(True,))
 
 
 os.register_at_fork(after_in_child=_pool.cache_clear)  # threads don't live on in a child

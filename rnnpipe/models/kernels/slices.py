@@ -1,0 +1,77 @@
+"""torch's own recurrent layers on slices of a batch, each thread with its rows: for machines without a compiler.
+
+torch shares out each step's small product among its threads, which wait for each other at each of them. A sequence
+depends on no other, so a thread can take its rows through all layers and steps, and wait once.
+Shapes: B sequences, T steps, I inputs a step, H neurons.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnpipe.models.kernels.passes import in_threads
+from rnnpipe.runtime import num_threads
+
+OPERATIONS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "RNN_TANH": torch.rnn_tanh,
+    "RNN_RELU": torch.rnn_relu,
+    "GRU": torch.gru,
+}
+
+
+def sliced_state(layers: nn.RNNBase, x_BTI: Tensor) -> Tensor:
+    """Return the last layer's last state, h_BH, of a plain net or GRU in one direction, without dropout."""
+    parameters = [parameter for weights in layers.all_weights for parameter in weights]
+    if num_threads() == 1:
+        return _state(layers, x_BTI, parameters)
+    keeps = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
+    state_BH: Tensor = _Sliced.apply(x_BTI, layers, keeps, *parameters)
+    return state_BH
+
+
+def _state(layers: nn.RNNBase, x_BTI: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """Return the last layer's last state: what the module calls, but with weights given, as threads share it."""
+    start_LBH = x_BTI.new_zeros(layers.num_layers, len(x_BTI), layers.hidden_size)
+    compute, options = OPERATIONS[layers.mode], (layers.bias, layers.num_layers, 0.0, layers.training, False, True)
+    _, last_LBH = compute(x_BTI, start_LBH, parameters, *options)
+    state_BH: Tensor = last_LBH[-1]
+    return state_BH
+
+
+class _Sliced(torch.autograd.Function):
+    """torch's layers as a function of their weights; each slice has a graph of its own."""
+
+    @staticmethod
+    def forward(ctx: Any, x_BTI: Tensor, layers: nn.RNNBase, keeps: bool, *parameters: Tensor) -> Tensor:
+        threads = min(num_threads(), len(x_BTI))
+        slices = x_BTI.tensor_split(threads)
+        graphs: list[Any] = [None] * threads
+
+        def work(number: int) -> None:
+            with torch.set_grad_enabled(keeps):
+                own = [parameter.detach().requires_grad_(keeps) for parameter in parameters]
+                graphs[number] = (own, _state(layers, slices[number], own))
+
+        in_threads(work, threads)
+        ctx.graphs, ctx.sizes = graphs if keeps else None, [len(each) for each in slices]
+        return torch.cat([state_BH.detach() for _, state_BH in graphs])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, d_out_BH: Tensor) -> tuple[Tensor | None, ...]:
+        graphs, ctx.graphs = ctx.graphs, None
+        if graphs is None:
+            raise RuntimeError("these gradients were computed before; what they need is gone")
+        d_slices = torch.split(d_out_BH, ctx.sizes)
+        found: list[Any] = [None] * len(graphs)
+
+        def work(number: int) -> None:
+            own, state_BH = graphs[number]
+            with torch.enable_grad():
+                found[number] = torch.autograd.grad(state_BH, own, d_slices[number])
+
+        in_threads(work, len(graphs))
+        sums = [sum(each[1:], start=each[0]) for each in zip(*found, strict=True)]
+        return None, None, None, *sums
