@@ -20,6 +20,7 @@ from rnnpipe.data.arrays import write_array, write_pixels
 from rnnpipe.evaluation.deploy import build_network
 from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.files import write_json
+from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.runtime import seed_everything, set_threads
 from rnnpipe.training.loop import fit
 from rnnpipe.training.setting import Setting, TrainingData
@@ -63,6 +64,7 @@ def train_in_memory(spec: ModelSpec) -> float:
     set_threads(1)
     seed_everything(0)
     network = build_network(spec, seed=0)
+    use_kernels(network, CPU, "fp32", "auto")
     taken_s = 0.0
     for updates in (1, UPDATES):
         images_NHW, labels_N = synthetic_images(updates * BATCH)

@@ -12,10 +12,10 @@ HEAD = """# Performance
 
 <!-- made by `python -m benchmarks` from benchmarks/results/; change those, not this page -->
 
-Everything here is measured side by side: the contenders take turns within each round, in one tree of processes,
-and ratios are taken round by round. Figures are the median [smallest to largest] of the rounds. Read the ratios:
+Comparisons are measured side by side: the contenders take turns within each round, in one tree of processes, and
+ratios are taken round by round. Figures are the median [smallest to largest] of the rounds. Read the ratios:
 milliseconds differ from machine to machine and from hour to hour. A round in which other processes, or the host of
-a virtual machine, took more than a sixth of a core is called disturbed. `make bench` measures all of it again;
+a virtual machine, took more than 0.15 cores is called disturbed. `make bench` measures all of it again;
 `make bench ONLY=training` one section. Every round stands in `benchmarks/results/`.
 """
 

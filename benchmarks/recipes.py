@@ -164,8 +164,9 @@ def section(result: Result) -> str:
 
 The whole tutorial loop ({known["tutorial_epochs"]} epochs of all 60,000 images, batches of
 {known["tutorial_batch"]}, then its test loop) beside the shipped recipes, each from MNIST's files on the disk to
-the accuracy on the 10,000 test images, {known["seeds"]} seeds, {known["threads"]} threads, without importing torch
-and without Prefect, MLflow and checkpoints. The sprint is to reach what the tutorial's loop does: {wanted}.
+the accuracy on the 10,000 test images, {known["seeds"]} seeds, {known["threads"]} threads. Importing torch, making
+sequences of the images (once for all runs), the pre-flight check, Prefect, MLflow and checkpoints are not in the
+figures. The sprint is to reach what the tutorial's loop does: {wanted}.
 A median [smallest to largest] over the seeds; bold: how many times as fast as the tutorial's loop.
 
 | variant | recipe | seconds | times as fast | test accuracy, % | seeds that reach the tutorial's |

@@ -21,6 +21,7 @@ from benchmarks.rounds import Spread, load_of, spread, summarize, take_turns
 from benchmarks.suite import Plan, Result
 from rnnpipe.config.training import TrainingConfig
 from rnnpipe.evaluation.deploy import build_network
+from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.runtime import seed_everything, set_threads
 from rnnpipe.training.journal import Journal, read_journal, step_losses
 from rnnpipe.training.loop import Fit
@@ -70,7 +71,9 @@ def train_and_keep(data: TrainingData) -> float:
 def train(data: TrainingData, folder: Path | None) -> float:
     """Train one epoch, with journal and checkpoints in a folder or without; return the seconds it took."""
     setting = Setting(spec_of(VARIANT), TrainingConfig(epochs=1, batch_size=BATCH), 0, CPU, "fp32", folder)
-    fitting = Fit(build_network(setting.spec, seed=0), data, setting)
+    network = build_network(setting.spec, seed=0)
+    use_kernels(network, setting.device, setting.precision, "auto")
+    fitting = Fit(network, data, setting)
     started = time.perf_counter()
     if folder is None:
         fitting.run(NullRecorder())

@@ -18,6 +18,7 @@ from flows.running import DirectRunner, Pending, PrefectRunner, Runner
 from flows.why import forecast
 from rnnpipe.catalogue import DATASETS, SEQUENCES, load_target
 from rnnpipe.config import PipelineConfig
+from rnnpipe.config.sections import NO_KERNELS
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import DeviceError, RnnpipeError, TrackingError, explained
 from rnnpipe.explanation import Plan
@@ -87,11 +88,14 @@ class Session:
             self.progress.waits(name, held)
 
     def training(self, label: str, event: Event, config: PipelineConfig) -> None:
-        """Tell an event of a training's journal; and with auto, how many threads it uses and why."""
+        """Tell an event of a training's journal; also why it has so many threads, and that kernels are missing."""
         self.progress.training(label, event)
-        is_told = event["event"] == "start" and config.execution.threads == "auto"
-        if is_told and self._is_news(event["threads_reason"]):
-            self.progress.stage(label, event["threads_reason"])
+        if event["event"] == "start":
+            reasons = [event["threads_reason"]] * (config.execution.threads == "auto")
+            kernels = event.get("kernels_reason", "")
+            reasons += [f"kernels: {kernels}"] * (NO_KERNELS in kernels)
+            for reason in filter(self._is_news, reasons):
+                self.progress.stage(label, reason)
 
     def _is_news(self, sentence: str) -> bool:
         with self._telling:
@@ -101,7 +105,7 @@ class Session:
 
     def trains(self, config: PipelineConfig) -> None:
         """Hear that a training makes steps: meanwhile, what the export of its model needs is imported."""
-        with self._lock:
+        with self._telling:  # not the lock that whoever opens MLflow holds: it may be slow
             self.had_the_device = True
             if config.registry.register_model and self._importing is None:
                 self._importing = threading.Thread(target=_prepare_export, name="imports", daemon=True)

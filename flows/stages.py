@@ -149,9 +149,13 @@ def _row(session: Session, config: PipelineConfig, trained: Trained) -> Leaderbo
 def conditions_of(outcome: Outcome) -> str:
     """Return in words what was measured on what."""
     facts = outcome.trained[-1].training.facts
-    threads = " or ".join(map(str, sorted({each.training.facts["threads"] for each in outcome.trained})))
+    threads, kernels = (
+        " or ".join(sorted({str(each.training.facts.get(name)) for each in outcome.trained}))
+        for name in ("threads", "kernels")
+    )
     return (
-        f"{facts['device']}, {threads} thread(s) a training, {facts['precision']}, torch {facts['torch']};"
+        f"{facts['device']}, {threads} thread(s) a training, {kernels} kernels, {facts['precision']},"
+        f" torch {facts['torch']};"
         f" latency: median of {outcome.config.evaluation.latency_repeats} single images"
     )
 

@@ -18,6 +18,7 @@ import psutil
 from rnnpipe import faults
 
 CHUNK_BYTES = 1 << 20
+CODE = ("**/*.py", "**/*.[ch]")
 MAX_JSON_BYTES = 16 << 20
 MAX_JSON_BRACKETS = 200_000  # millions of empty lists take seconds and a GiB
 SCRATCH = ".rnnpipe.*"  # scratch folders in the system's place for such
@@ -42,9 +43,10 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sha256_tree(folder: Path, pattern: str = "**/*.py") -> str:
-    """Return one SHA-256 (hex) over the names and contents of the files below `folder`."""
-    paths = sorted(path for path in folder.glob(pattern) if path.is_file())
+def sha256_tree(folder: Path, *patterns: str) -> str:
+    """Return one SHA-256 (hex) over names and contents of files below `folder`: the code, or these patterns."""
+    found = {path for pattern in patterns or CODE for path in folder.glob(pattern) if path.is_file()}
+    paths = sorted(found)
     return digest_of([(path.relative_to(folder).as_posix(), sha256_file(path)) for path in paths])
 
 

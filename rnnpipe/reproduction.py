@@ -153,7 +153,7 @@ def _as_it_ran(record: Record, config: PipelineConfig) -> PipelineConfig:
     """Return the config with the device, threads, precision and kernels that were used, if they are here."""
     used = {
         "device": _device_name(record), "threads": record.threads, "precision": record.precision,
-        "kernels": record.kernels.partition(":")[0], "timeout_s": None,
+        "kernels": "torch" if record.kernels == "torch" else "auto", "timeout_s": None,
     }  # fmt: skip
     return _with_execution(config, used)
 

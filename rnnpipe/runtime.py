@@ -186,7 +186,8 @@ def seed_noise(device: torch.device, seed: int) -> None:
     """
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
-        torch.get_device_module(device).manual_seed(seed)
+        module = torch.get_device_module(device)
+        getattr(module, "manual_seed_all", module.manual_seed)(seed)  # of several, it needn't be the first
 
 
 def synchronize(device: torch.device) -> None:

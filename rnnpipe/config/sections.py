@@ -156,6 +156,7 @@ class VariantConfig(Section):
 
 # Of ExecutionConfig: what can change the bits of a result.
 DECIDING = frozenset({"device", "threads", "precision", "kernels"})
+NO_KERNELS = "no kernels: "  # what a reason says where they would fit, and can't be had
 
 
 class ExecutionConfig(Section):

@@ -37,10 +37,7 @@ def evaluation_recipe(
             "split": split,
             "evaluation": evaluation.model_dump(mode="json"),
             "execution": execution.model_dump(mode="json", include=set(DECIDING)),
-            "code": {
-                **{name: sha256_tree(package / name) for name in ("evaluation", "models")},
-                "kernels": sha256_tree(package / "models/kernels", "*.[ch]"),
-            },
+            "code": {name: sha256_tree(package / name) for name in ("evaluation", "models")},
         },
     )
 

@@ -190,8 +190,8 @@ def evaluation_points(evaluation: Entry) -> list[MetricPoint]:
 
 
 def conditions(training: StageRef) -> dict[str, str]:
-    """Return what every timing of a training needs beside it, as tags: device, threads, precision, torch."""
-    names = ("device", "threads", "threads_reason", "precision", "torch")
+    """Return what every timing of a training needs beside it, as tags: device, threads, kernels and so on."""
+    names = ("device", "threads", "threads_reason", "precision", "kernels", "kernels_reason", "torch")
     return {f"rnnpipe.{name}": str(training.facts[name]) for name in names if name in training.facts}
 
 

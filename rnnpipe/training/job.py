@@ -40,7 +40,6 @@ def training_recipe(sequences: StageRef, config: PipelineConfig, variant: Varian
         "torch": version("torch"),
         "code": {
             **{name: sha256_tree(PACKAGE / name) for name in CODE_FOLDERS},
-            "kernels": sha256_tree(PACKAGE / "models/kernels", "*.[ch]"),
             **{name: sha256_file(PACKAGE / name) for name in CODE_FILES},
         },
     }

@@ -76,7 +76,9 @@ def _train(
     folder = setting.folder
     assert folder is not None
     network = build_network(setting.spec, setting.seed).to(setting.device)
-    kernels, reason = use_kernels(network, setting.device, setting.precision, config.execution.kernels)
+    begun = next(iter(read_journal(folder)), {}).get("kernels_reason", "")
+    asked = "torch" if begun.startswith("torch") else config.execution.kernels
+    kernels, reason = use_kernels(network, setting.device, setting.precision, asked)
     fitting = Fit(network, data, setting)
     fitting.resume()
     progress, is_new = fitting.progress, not fitting.progress.step
@@ -91,7 +93,7 @@ def _train(
             totals = {"epochs": setting.config.epochs, "updates_per_epoch": fitting.updates_per_epoch}
             journal.append(event_line("start", **facts, **totals, images=len(data.train_y_N)))
         if fitting.passed_over or not is_new:
-            note = "; ".join([*fitting.passed_over, *_other_kernels(folder, reason)])
+            note = "; ".join([*fitting.passed_over, *_other_kernels(begun, reason)])
             journal.append(event_line("resumed", epoch=progress.epoch, step=progress.step, note=note))
         outcome = fitting.run(journal)
         network.load_state_dict(outcome.weights)
@@ -101,10 +103,10 @@ def _train(
     return facts
 
 
-def _other_kernels(folder: Path, reason: str) -> list[str]:
+def _other_kernels(begun: str, reason: str) -> list[str]:
     """Return in words that a training goes on with other kernels than at first: last bits may differ."""
-    begun = [event.get("kernels_reason") for event in read_journal(folder)[:1]]
-    return [f"begun with kernels {each}, goes on with {reason}" for each in begun if each not in (None, reason)]
+    is_other = begun.startswith("compiled") and begun != reason
+    return [f"begun with kernels {begun}, goes on with {reason}"] if is_other else []
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnpipe.config import VariantConfig
-from rnnpipe.errors import DeviceError
+from rnnpipe.errors import TrainingError
 from rnnpipe.models.classifier import SequenceClassifier, build_classifier
 from rnnpipe.models.kernels import choice, library, passes
 from rnnpipe.models.kernels.choice import use_kernels
@@ -95,7 +95,7 @@ def test_bits_don_t_depend_on_the_run_and_outputs_not_on_threads_or_batch(kind: 
 
 
 @every_kind
-def test_any_strides_of_inputs_and_weights_do(kind: str) -> None:
+def test_any_strides_of_inputs_do(kind: str) -> None:
     layers = make(kind, 28, 16, 2)
     x_BTI = torch.rand(28, 9, 5).permute(2, 1, 0)
     found, expected = (outputs_and_gradients(each, layers, x_BTI) for each in (final_state, torch_state))
@@ -175,7 +175,7 @@ def test_torch_computes_what_the_kernels_don_t(
 ) -> None:
     name, why = use_kernels(net, device, precision, "auto")
     assert name == "torch" and reason in why
-    with pytest.raises(DeviceError, match=r"execution\.kernels=compiled was asked for") as caught:
+    with pytest.raises(TrainingError, match=r"execution\.kernels=compiled was asked for") as caught:
         use_kernels(net, device, precision, "compiled")
     assert reason in caught.value.message and "only speed is lost" in caught.value.fix
 
@@ -211,6 +211,29 @@ def compiler(folder: Path, script: str) -> str:
     (folder / "cc").write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     (folder / "cc").chmod(0o755)
     return str(folder)
+
+
+def test_a_generous_umask_does_not_make_them_untrusted(fresh: Path) -> None:
+    before = os.umask(0o002)
+    try:
+        assert use_kernels(build("rnn"), CPU, "fp32", "auto")[0] == "compiled"
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("x_BTI", [torch.rand(2, 3, 5), torch.rand(2, 3, 4).double(), torch.rand(0, 3, 4)])
+def test_what_the_kernels_can_t_read_is_refused(x_BTI: Tensor) -> None:
+    with pytest.raises(ValueError, match="can't be read by"):
+        final_state(make("gru", 4, 8, 1), x_BTI)
+
+
+@pytest.mark.parametrize("kind", ["tanh", "gru", "lstm"])
+def test_saturated_neurons_stay_within_one(kind: str) -> None:
+    layers = make(kind, 4, 8, 2)
+    for scale in (8.0, 1e3, 1e30, torch.inf):
+        state_BH = final_state(layers, torch.full((3, 5, 4), scale))
+        expected = torch_state(layers, torch.full((3, 5, 4), scale))
+        assert torch.allclose(state_BH, expected, atol=1e-6, equal_nan=True)
 
 
 @pytest.mark.parametrize(

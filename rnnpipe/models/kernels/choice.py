@@ -6,7 +6,8 @@ from functools import cache
 import torch
 from torch import nn
 
-from rnnpipe.errors import DeviceError
+from rnnpipe.config.sections import NO_KERNELS
+from rnnpipe.errors import TrainingError
 from rnnpipe.files import sha256_file
 from rnnpipe.models.classifier import SequenceClassifier
 from rnnpipe.models.initialization import seeded_weights
@@ -27,11 +28,11 @@ def use_kernels(
     """Let the kernels compute a net where they fit, unless `request` is torch; return name and reason.
 
     The name is "compiled" or "torch". Weights and what is saved of them stay the same; the process's threads are
-    given to whoever computes. Raises DeviceError where the kernels are asked for, and it can't be done.
+    given to whoever computes. Raises TrainingError where the kernels are asked for, and it can't be done.
     """
     missing = _why_not(network.encoder, device, precision) if request != "torch" else "asked for"
     if missing and request == "compiled":
-        raise DeviceError(
+        raise TrainingError(
             f"execution.kernels=compiled was asked for, but: {missing}",
             "execution.kernels=auto takes torch's own where they are missing; only speed is lost",
         )
@@ -77,7 +78,7 @@ def _why_not(encoder: nn.Module, device: torch.device, precision: Precision) -> 
     try:
         _check_kernels()
     except KernelsMissingError as missing:
-        return str(missing)
+        return f"{NO_KERNELS}{missing}"
     return ""
 
 

@@ -19,7 +19,7 @@ SOURCES = "*.[ch]"
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math",
          "-shared", "-fPIC")  # fmt: skip
 COMPILERS = ("cc", "gcc", "clang")
-TIMEOUT_S = 120
+TIMEOUT_S = 30
 
 
 class Shape(ctypes.Structure):
@@ -66,23 +66,28 @@ def addresses(tensors: Iterable[Tensor], with_bias: bool) -> "ctypes.Array[ctype
 @cache
 def library_path() -> Path:
     """Return the compiled file, made if it isn't there; KernelsMissingError where that can't be done."""
-    folder = Path(
-        os.environ.get("RNNPIPE_KERNELS")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnpipe/kernels"
-    )
-    path = folder / f"recurrent-{_digest()[:16]}.so"
     try:
+        folder = _folder()
+        path = folder / f"recurrent-{_digest()[:16]}.so"
         if not path.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with scratch_folder(folder) as scratch:  # several processes may do this at once: each file is whole
                 _compile(scratch / path.name)
+                (scratch / path.name).chmod(0o700)  # whatever the umask lets compilers do
                 (scratch / path.name).replace(path)
         status = path.stat()
     except OSError as error:
-        raise KernelsMissingError(f"{error.filename or path}: {error.strerror or error}") from None
+        raise KernelsMissingError(f"{error.filename}: {error.strerror}") from None
+    except RuntimeError as error:  # this user has no home
+        raise KernelsMissingError(str(error)) from None
     if status.st_uid not in (os.getuid(), 0) or status.st_mode & 0o022:
         raise KernelsMissingError(f"{path} could have been written by somebody else")
     return path
+
+
+def _folder() -> Path:
+    own = os.environ.get("RNNPIPE_KERNELS")
+    return Path(own or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnpipe/kernels")
 
 
 def _digest() -> str:

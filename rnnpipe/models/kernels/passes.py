@@ -21,7 +21,7 @@ from rnnpipe.runtime import num_threads
 
 KINDS: dict[str, int] = {"RNN_TANH": 0, "RNN_RELU": 1, "GRU": 2, "LSTM": 3}
 ROWS = 64  # of a slice, at most: what a step works on stays in a core's cache
-MAX_SIZES = 32  # of memory that is kept: batches of training and validation, and the last of each
+MAX_KEPT = 1 << 25  # numbers (128 MiB) of memory that is kept, besides that of the newest batch
 
 _free: dict[int, list[Tensor]] = {}  # memory to use again, by size: fresh pages would cost a sixth of the time
 
@@ -36,7 +36,12 @@ class Slice:
 
 
 def final_state(layers: nn.RNNBase, x_BTI: Tensor) -> Tensor:
-    """Return the last layer's state after the last step, h_BH, of layers in one direction and without dropout."""
+    """Return the last layer's state after the last step, h_BH, of layers in one direction and without dropout.
+
+    ValueError where x_BTI is empty, isn't float32, or doesn't fit the layers: the kernels only know addresses.
+    """
+    if x_BTI.dtype != torch.float32 or x_BTI.shape[2] != layers.input_size or not x_BTI.numel():
+        raise ValueError(f"{x_BTI.dtype} {tuple(x_BTI.shape)} can't be read by {layers}")
     parameters = [parameter for weights in layers.all_weights for parameter in weights]
     # Within the function torch no longer tells whether gradients will be asked for.
     keeps = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
@@ -115,12 +120,16 @@ def _slices(x_BTI: Tensor, layers: nn.RNNBase, keeps: bool) -> list[list[Slice]]
 
 def _memory(size: int) -> Tensor:
     """Return memory for so many float32, used before if possible; what stands there is anything."""
-    free = _free.get(size)
-    return free.pop() if free else torch.empty(size)
+    try:
+        return _free[size].pop()
+    except (KeyError, IndexError):
+        with torch.inference_mode(False):  # it may serve a training next
+            return torch.empty(size)
 
 
 def _give_back(memories: Iterable[Tensor]) -> None:
-    if len(_free) > MAX_SIZES:
+    """Keep memory for the next batch of its size; where too much came together, only this."""
+    if sum(size * len(kept) for size, kept in _free.items()) > MAX_KEPT:
         _free.clear()
     for memory in memories:
         _free.setdefault(len(memory), []).append(memory)
