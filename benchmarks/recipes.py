@@ -3,61 +3,44 @@
 MNIST comes as for any run: from the mirrors in RNNPIPE_MIRRORS, then from the dataset's own.
 """
 
-from collections.abc import Callable
-from functools import partial
+import json
+import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import torch
 from matplotlib.figure import Figure
-from torch.utils.data import DataLoader
 
 from benchmarks.conditions import closing, conditions
-from benchmarks.evaluation import EVALUATION_BATCH, tutorial_count
-from benchmarks.loops import BATCH, CPU, TutorialImages, TutorialLoop
+from benchmarks.loops import BATCH
 from benchmarks.page import cell
+from benchmarks.recipe import CONFIGS, REFERENCE, TUTORIAL_EPOCHS, place_of
 from benchmarks.rounds import Contender, load_of, spread, summarize, take_turns
 from benchmarks.style import COLORS, MARKERS, figure_with_axes
 from benchmarks.suite import ROOT, Plan, Result
-from rnnpipe.config import PipelineConfig
-from rnnpipe.config.loading import load_config
-from rnnpipe.data.stages import build_dataset, build_sequences, dataset_recipe, open_split, sequences_recipe
-from rnnpipe.evaluation.deploy import build_network
-from rnnpipe.evaluation.predict import predict
-from rnnpipe.evaluation.spec import ModelSpec
-from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.processes.slots import cpu_cores
-from rnnpipe.runtime import give_threads_to_kernels, seed_everything, set_threads
-from rnnpipe.store import Entry, Store
-from rnnpipe.training.data import open_training_data
-from rnnpipe.training.loop import fit
-from rnnpipe.training.setting import Setting
 
 NAME = "recipes"
 PLACE = 1
-REFERENCE = "tutorial"
-TUTORIAL_EPOCHS = 2
 # What the tutorial's loop reaches in its two epochs: the accuracy that the sprint runs for.
 WANTED = {"rnn": 0.936, "gru": 0.973, "lstm": 0.970}
-CONFIGS = {"sprint": "sprint.yaml", "sprint, torch": "sprint.yaml", "mnist": "mnist.yaml"}
 LABELS = {
     REFERENCE: "tutorial loop",
     "sprint": "`sprint.yaml`",
     "sprint, torch": "`sprint.yaml`, torch's kernels",
     "mnist": "`mnist.yaml`",
 }
-QUICK_IMAGES = 1000
 
 
 def measure(plan: Plan) -> Result:
     """Return for each variant the seconds and test accuracies of each way, a seed a round."""
     threads = plan.threads or cpu_cores()
     with TemporaryDirectory() as name:
-        places = {way: _prepare(way, Path(name), plan.quick) for way in CONFIGS}
+        for way in CONFIGS:
+            place_of(way, Path(name), plan.quick)  # the images, once
         variants = list(WANTED)[: 1 if plan.quick else 3]
-        cases = [measure_case(variant, threads, plan.rounds, places) for variant in variants]
+        cases = [measure_case(variant, plan, threads, Path(name)) for variant in variants]
     return {
         "conditions": conditions(
             threads, tutorial_batch=BATCH, tutorial_epochs=TUTORIAL_EPOCHS, seeds=plan.rounds
@@ -68,82 +51,27 @@ def measure(plan: Plan) -> Result:
     }
 
 
-class Place:
-    """A recipe's config, and the images and sequences that it trains on."""
-
-    def __init__(self, config: PipelineConfig, dataset: Entry, sequences: Entry) -> None:
-        self.config, self.dataset, self.sequences = config, dataset.path, sequences.path
-        self.facts, self.limit = sequences.ref.facts, config.data.limit
-
-
-def _prepare(way: str, folder: Path, quick: bool) -> Place:
-    overrides = [f"data.limit={QUICK_IMAGES}", "training.epochs=1"] if quick else []
-    config, store = load_config(ROOT / "configs" / CONFIGS[way], overrides), Store(folder / "store")
-    dataset = store.ensure(
-        dataset_recipe(config.data),
-        lambda target: build_dataset(config.data, folder / "downloads", target),
-        "benchmark",
-    )
-    sequences = store.ensure(
-        sequences_recipe(dataset.ref, config.data, config.sequence),
-        lambda target: build_sequences(dataset, config.data, config.sequence, target),
-        "benchmark",
-    )
-    return Place(config, dataset, sequences)
-
-
-def measure_case(variant: str, threads: int, rounds: int, places: dict[str, Place]) -> dict[str, Any]:
-    """Return the rounds of a variant; each way meets the seeds 0, 1, 2, … in its turn."""
-    set_threads(threads)
+def measure_case(variant: str, plan: Plan, threads: int, folder: Path) -> dict[str, Any]:
+    """Return the rounds of a variant; each way meets the seeds 0, 1, 2, … in its turn, in a process of its own."""
     accuracies: dict[str, list[float]] = {}
 
-    def contender(name: str, run: Callable[[int], float]) -> Contender:
-        def work() -> None:
-            found = accuracies.setdefault(name, [])
-            found.append(run(len(found)))
+    def contender(way: str) -> Contender:
+        def work() -> float:
+            found = accuracies.setdefault(way, [])
+            command = [sys.executable, "-m", "benchmarks.recipe", way, variant, str(len(found)), str(threads)]
+            told = subprocess.run(
+                [*command, str(folder), *["quick"] * plan.quick], cwd=ROOT, stdout=subprocess.PIPE, check=True
+            ).stdout
+            result: dict[str, float] = json.loads(told)
+            found.append(result["accuracy"])
+            return result["wall_s"]
 
         return work
 
-    contenders = {REFERENCE: contender(REFERENCE, partial(run_tutorial, variant, places["mnist"]))}
-    for way, place in places.items():
-        contenders[way] = contender(way, partial(run_recipe, variant, place, way))
-    measured = take_turns(contenders, rounds, variant)
+    measured = take_turns({way: contender(way) for way in LABELS}, plan.rounds, variant)
     summary = summarize(measured, REFERENCE)
     summary["accuracy"] = {name: spread(found) for name, found in accuracies.items()}
     return {"variant": variant, "rounds": measured, "accuracies": accuracies, "summary": summary}
-
-
-def run_tutorial(variant: str, place: Place, seed: int) -> float:
-    """Read MNIST, train as the tutorial does, test as it does; return the test accuracy."""
-    give_threads_to_kernels(False)
-    images = {
-        split: TutorialImages(
-            np.load(place.dataset / f"{split}_images.npy", allow_pickle=False)[: place.limit],
-            np.load(place.dataset / f"{split}_labels.npy", allow_pickle=False)[: place.limit],
-        )
-        for split in ("train", "test")
-    }
-    torch.manual_seed(seed)
-    loop = TutorialLoop(variant, images["train"].data.numpy(), images["train"].targets.numpy(), seed=seed)
-    for _ in range(TUTORIAL_EPOCHS):
-        loop.train()
-    return tutorial_count(loop.network, DataLoader(images["test"], BATCH)) / len(images["test"])
-
-
-def run_recipe(variant: str, place: Place, way: str, seed: int) -> float:
-    """Read MNIST's sequences, train as the config says, test the best epoch; return the test accuracy."""
-    chosen = next(each for each in place.config.variants if each.name == variant)
-    spec = ModelSpec.of(place.facts, chosen)
-    seed_everything(seed)
-    network = build_network(spec, seed)
-    use_kernels(network, CPU, "fp32", "torch" if way.endswith("torch") else "auto")
-    setting = Setting(spec, place.config.training_of(chosen), seed, CPU, "fp32")
-    network.load_state_dict(fit(network, open_training_data(place.sequences, CPU), setting).weights)
-    torch.set_deterministic_debug_mode("default")  # the tutorial's loop goes without
-    test = open_split(place.sequences, "test")
-    assert test is not None, "MNIST has test images"
-    found = predict(network, torch.from_numpy(test.x_NTI), spec, CPU, EVALUATION_BATCH)
-    return float((found.probabilities_NK.argmax(dim=1).numpy() == test.y_N).mean())
 
 
 def ratios(result: Result) -> dict[str, dict[str, float]]:
