@@ -114,7 +114,7 @@ class Stack:
                     found[process.pid] = process
             except psutil.Error:
                 continue
-        return [process for process in found.values() if process.status() != psutil.STATUS_ZOMBIE]
+        return [process for process in found.values() if _is_alive(process)]
 
     def rnnpipe(self, *arguments: object, environment: dict[str, str] | None = None) -> Done:
         """Run a command in the workspace, as a client of the stack."""
@@ -135,3 +135,10 @@ def new_stack() -> Iterator[Stack]:
         yield Stack(folder)
     finally:
         shutil.rmtree(folder)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # it ended just now
+        return False
