@@ -20,7 +20,7 @@ from benchmarks.loops import (
     with_threads_for,
 )
 from benchmarks.page import cell
-from benchmarks.rounds import Contender, load_of, summarize, take_turns
+from benchmarks.rounds import Contender, load_of, ratios_of_cases, summarize, take_turns
 from benchmarks.style import draw_bars, figure_with_axes
 from benchmarks.suite import Plan, Result
 from rnnpipe.evaluation.deploy import build_network
@@ -109,11 +109,7 @@ def predicting(network: nn.Module, x_NTI: torch.Tensor, y_N: torch.Tensor, spec:
 
 def ratios(result: Result) -> dict[str, dict[str, float]]:
     """Return how many times as fast as the tutorial's test loop each way is."""
-    return {
-        f"{case['variant']} {name} {case['threads']} threads": ratio
-        for case in result["cases"]
-        for name, ratio in case["summary"]["ratio"].items()
-    }
+    return ratios_of_cases(result["cases"])
 
 
 def section(result: Result) -> str:

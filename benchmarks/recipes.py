@@ -16,7 +16,7 @@ from benchmarks.conditions import closing, conditions
 from benchmarks.loops import BATCH
 from benchmarks.page import cell
 from benchmarks.recipe import CONFIGS, REFERENCE, TUTORIAL_EPOCHS, place_of
-from benchmarks.rounds import Contender, load_of, spread, summarize, take_turns
+from benchmarks.rounds import Contender, load_of, ratios_of_cases, spread, summarize, take_turns
 from benchmarks.style import COLORS, MARKERS, figure_with_axes
 from benchmarks.suite import ROOT, Plan, Result
 from rnnpipe.processes.slots import cpu_cores
@@ -76,11 +76,7 @@ def measure_case(variant: str, plan: Plan, threads: int, folder: Path) -> dict[s
 
 def ratios(result: Result) -> dict[str, dict[str, float]]:
     """Return how many times as fast as the whole tutorial loop each recipe is, from the files to the accuracy."""
-    return {
-        f"{case['variant']} {name}": ratio
-        for case in result["cases"]
-        for name, ratio in case["summary"]["ratio"].items()
-    }
+    return ratios_of_cases(result["cases"])
 
 
 def section(result: Result) -> str:

@@ -72,6 +72,15 @@ def summarize(rounds: Sequence[Round], reference: str) -> dict[str, dict[str, Sp
     return {"wall_s": {name: spread(values) for name, values in walls.items()}, "ratio": ratios}
 
 
+def ratios_of_cases(cases: Iterable[Mapping[str, Any]]) -> dict[str, Spread]:
+    """Return the ratios of cases by variant, contender and, where a case has it, number of threads."""
+    return {
+        f"{case['variant']} {name}" + (f" {case['threads']} threads" if "threads" in case else ""): ratio
+        for case in cases
+        for name, ratio in case["summary"]["ratio"].items()
+    }
+
+
 def load_of(rounds: Iterable[Round]) -> dict[str, Any]:
     """Return how many rounds were disturbed, the most that others used (cores), whether to trust the figures."""
     known = list(rounds)

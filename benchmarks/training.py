@@ -18,7 +18,7 @@ from benchmarks.loops import (
 )
 from benchmarks.loops import synthetic_images as images_of
 from benchmarks.page import cell
-from benchmarks.rounds import Contender, load_of, summarize, take_turns
+from benchmarks.rounds import Contender, load_of, ratios_of_cases, summarize, take_turns
 from benchmarks.style import draw_bars, figure_with_axes
 from benchmarks.suite import Plan, Result
 from rnnpipe.evaluation.deploy import build_network
@@ -96,11 +96,7 @@ def contenders(variant: str, updates: int) -> tuple[dict[str, Contender], dict[s
 
 def ratios(result: Result) -> dict[str, dict[str, float]]:
     """Return how many times as fast as the tutorial's loop each other one is."""
-    return {
-        f"{case['variant']} {name} {case['threads']} threads": ratio
-        for case in result["cases"]
-        for name, ratio in case["summary"]["ratio"].items()
-    }
+    return ratios_of_cases(result["cases"])
 
 
 def section(result: Result) -> str:

@@ -157,9 +157,7 @@ class Store:
         for path in (self.root / stage).glob(f"*/{MANIFEST}"):
             with contextlib.suppress(FileNotFoundError):
                 seen = (str(path), path.stat().st_mtime_ns)
-                if (
-                    seen not in self._manifests_read
-                ):  # else planning hundreds of trainings would read each as often
+                if seen not in self._manifests_read:  # planning hundreds of trainings reads each once
                     self._manifests_read[seen] = _read_manifest(path.parent)
                 found.append(self._manifests_read[seen])
         whole = [manifest for manifest in found if manifest is not None]

@@ -37,6 +37,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+@pytest.fixture
+def threads_as_before() -> Iterator[None]:
+    """Give the process back the threads it had, and torch the use of them."""
+    from rnnpipe.runtime import give_threads_to_kernels, num_threads, set_threads  # brings torch
+
+    before = num_threads()
+    yield
+    give_threads_to_kernels(False)
+    set_threads(before)
+
+
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """A workspace whose Prefect server is up; its folder's name has a space."""

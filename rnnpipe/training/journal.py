@@ -137,6 +137,18 @@ def read_journal(folder: Path) -> list[Event]:
     return JournalReader(folder).new_events()
 
 
+def start_of(folder: Path) -> Event:
+    """Return the event with which the journal of a run folder begins, empty where there is none or it is damaged.
+
+    No checkpoint that leans on a damaged journal is used.
+    """
+    try:
+        start = read_journal(folder)[0]
+    except (IndexError, KeyError, TypeError, ValueError):
+        return {}
+    return start if isinstance(start, dict) else {}
+
+
 def epochs_of(events: list[Event]) -> list[Event]:
     """Return the epoch events, in order."""
     return [event for event in events if event["event"] == "epoch"]

@@ -43,9 +43,8 @@ class TrainingData:
     train_y_N: torch.Tensor
     validation_x_NTI: torch.Tensor | None = None
     validation_y_N: torch.Tensor | None = None
-    was_read: Callable[[int], None] = lambda images: (
-        None
-    )  # told after each update how many training images it read
+    # Told after each update how many training images it read.
+    was_read: Callable[[int], None] = lambda images: None
 
 
 @dataclass(frozen=True)

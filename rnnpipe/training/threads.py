@@ -17,7 +17,7 @@ import torch
 from rnnpipe.config import PipelineConfig
 from rnnpipe.processes.slots import cpu_cores
 from rnnpipe.runtime import Device, set_threads
-from rnnpipe.training.journal import read_journal
+from rnnpipe.training.journal import start_of
 from rnnpipe.training.loop import Fit
 from rnnpipe.training.setting import epoch_order
 
@@ -59,13 +59,11 @@ def _shared(trainings: int, cores: int) -> str:
 
 def _begun_with(folder: Path) -> Threads | None:
     """Return the threads that the journal of a run folder began with; None where it says nothing of them."""
-    try:
-        start = read_journal(folder)[0]
-        count, reason = start["threads"], start["threads_reason"]
-    except (IndexError, KeyError, TypeError, ValueError):  # damaged: no checkpoint that leans on it is used
+    start = start_of(folder)
+    count, reason = start.get("threads"), start.get("threads_reason")
+    if not isinstance(count, int) or not 1 <= count <= 1024 or reason is None:
         return None
-    is_number = isinstance(count, int) and 1 <= count <= 1024
-    return Threads(count, str(reason)) if is_number else None
+    return Threads(count, str(reason))
 
 
 def settle(threads: Threads, fitting: Fit, keep: Callable[[int], None]) -> Threads:

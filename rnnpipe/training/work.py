@@ -27,7 +27,7 @@ from rnnpipe.runtime import (
     set_threads,
 )
 from rnnpipe.training.data import open_training_data
-from rnnpipe.training.journal import Journal, event_line, read_journal
+from rnnpipe.training.journal import Journal, event_line, start_of
 from rnnpipe.training.loop import Fit, Outcome
 from rnnpipe.training.preflight import check_before_training
 from rnnpipe.training.setting import Setting, TrainingData
@@ -76,9 +76,10 @@ def _train(
     folder = setting.folder
     assert folder is not None
     network = build_network(setting.spec, setting.seed).to(setting.device)
-    begun = next(iter(read_journal(folder)), {}).get("kernels_reason", "")
+    begun = str(start_of(folder).get("kernels_reason", ""))
     asked = "torch" if begun.startswith("torch") else config.execution.kernels
     kernels, reason = use_kernels(network, setting.device, setting.precision, asked)
+    reason = begun if begun.startswith("torch") else reason  # why it began so is why it goes on so
     fitting = Fit(network, data, setting)
     fitting.resume()
     progress, is_new = fitting.progress, not fitting.progress.step

@@ -18,7 +18,9 @@ from rnnpipe.models.kernels import choice, library, passes
 from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.models.kernels.passes import ROWS, final_state
 from rnnpipe.models.kernels.slices import sliced_state
-from rnnpipe.runtime import give_threads_to_kernels, num_threads, set_threads
+from rnnpipe.runtime import give_threads_to_kernels, set_threads
+
+pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 CPU = torch.device("cpu")
 LAYERS: dict[str, Any] = {
@@ -30,14 +32,6 @@ LAYERS: dict[str, Any] = {
 # batch, steps, inputs, hidden, layers: of MNIST; odd ones; one of each; more rows than a slice; one input a step
 SHAPES = [(100, 28, 28, 128, 2), (7, 5, 3, 17, 3), (1, 1, 1, 1, 1), (2 * ROWS + 3, 3, 9, 33, 2), (5, 40, 1, 32, 1)]
 every_kind = pytest.mark.parametrize("kind", LAYERS)
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = num_threads()
-    yield
-    give_threads_to_kernels(False)
-    set_threads(before)
 
 
 def torch_state(layers: nn.RNNBase, x_BTI: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """A training that was stopped and started again ends with the same bytes as one that was not."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from rnnpipe.faults import FAULT, FAULT_LOG
 from rnnpipe.files import read_json, write_json
 from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.processes.launcher import Launcher
-from rnnpipe.runtime import give_threads_to_kernels, num_threads, set_threads
+from rnnpipe.runtime import set_threads
 from rnnpipe.training.checkpoint import CHECKPOINT_FOLDER
 from rnnpipe.training.job import prepare
 from rnnpipe.training.journal import JOURNAL_FILE, Journal, read_journal, step_losses
 from rnnpipe.training.loop import Fit
 from rnnpipe.training.setting import Setting, TrainingData
+
+pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 EPOCHS = 2
 UPDATES, BATCH = 3, 30  # of an epoch, and images of each
@@ -60,14 +62,6 @@ class Stopping(Journal):
             raise StopError
         self.lines_left -= 1
         super().append(line)
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = num_threads()
-    yield
-    give_threads_to_kernels(False)
-    set_threads(before)
 
 
 def go_on(setting: Setting, data: TrainingData, lines: int = -1) -> bool:
@@ -274,6 +268,17 @@ def test_asked_to_stop_it_leaves_a_checkpoint_of_that_update(launcher, start, wh
     found, expected = everything(folder), everything(whole)
     for same in ("facts", "losses", "story"):
         assert found[same] == expected[same]
+    assert (folder / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("damage", [torn, flipped, emptied, lambda content: b"[1]\n" + content])
+def test_a_damaged_journal_starts_the_training_over(launcher, start, whole, damage):
+    folder = start("hurt")
+    with pytest.raises(TrainingError, match="stopped after step 3"):
+        terminate(launcher, folder, 2)
+    path = folder / JOURNAL_FILE
+    path.write_bytes(damage(path.read_bytes()))
+    train(launcher, folder)
     assert (folder / "weights.safetensors").read_bytes() == (whole / "weights.safetensors").read_bytes()
 
 

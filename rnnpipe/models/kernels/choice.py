@@ -30,42 +30,31 @@ def use_kernels(
     The name is "compiled" or "torch". Weights and what is saved of them stay the same; the process's threads are
     given to whoever computes. Raises TrainingError where the kernels are asked for, and it can't be done.
     """
-    missing = _why_not(network.encoder, device, precision) if request != "torch" else "asked for"
+    unfit = _unfit(network.encoder, device, precision)
+    missing = "asked for" if request == "torch" else unfit or _absent()
     if missing and request == "compiled":
         raise TrainingError(
             f"execution.kernels=compiled was asked for, but: {missing}",
             "execution.kernels=auto takes torch's own where they are missing; only speed is lost",
         )
-    is_sliced = bool(missing) and _gains_by_slices(network.encoder, device, precision)
+    compute = None if missing else final_state
     if isinstance(network.encoder, Layers):
-        network.encoder.compute = sliced_state if is_sliced else None if missing else final_state
-    give_threads_to_kernels(is_sliced or not missing)
+        if missing and not unfit and network.encoder.layers.mode in OPERATIONS:
+            compute = sliced_state  # for an LSTM torch uses its own threads well
+        network.encoder.compute = compute
+    give_threads_to_kernels(compute is not None)
     reason = f"torch: {missing}" if missing else kernels_here()
     logger.info("kernels %s", reason)
     return "torch" if missing else "compiled", reason
 
 
-def _gains_by_slices(encoder: nn.Module, device: torch.device, precision: Precision) -> bool:
-    """Return whether torch is faster with a slice of the batch a thread; for an LSTM it uses its own well."""
-    return (
-        isinstance(encoder, Layers)
-        and encoder.layers.mode in OPERATIONS
-        and not (encoder.layers.bidirectional or encoder.layers.dropout)
-        and (device.type, precision) == ("cpu", "fp32")
-    )
-
-
 def kernels_here() -> str:
     """Return the digest of this machine's kernels, as "compiled: 0123abcd", or "torch" where there are none."""
-    try:
-        _check_kernels()
-    except KernelsMissingError:
-        return "torch"
-    return f"compiled: {sha256_file(library_path())[:12]}"
+    return "torch" if _absent() else f"compiled: {sha256_file(library_path())[:12]}"
 
 
-def _why_not(encoder: nn.Module, device: torch.device, precision: Precision) -> str:
-    """Return in words why torch has to compute an encoder, "" where the kernels can."""
+def _unfit(encoder: nn.Module, device: torch.device, precision: Precision) -> str:
+    """Return in words why only torch as a whole can compute an encoder, "" where the kernels could."""
     if not isinstance(encoder, Layers):
         return "the net is written in torch, step by step"
     layers = encoder.layers
@@ -75,6 +64,11 @@ def _why_not(encoder: nn.Module, device: torch.device, precision: Precision) -> 
         return f"the kernels are for fp32, not for {precision}"
     if layers.bidirectional or layers.dropout:
         return f"the kernels have no {'bidirectional layers' if layers.bidirectional else 'dropout'}"
+    return ""
+
+
+def _absent() -> str:
+    """Return in words why the kernels can't be had on this machine, "" where they can."""
     try:
         _check_kernels()
     except KernelsMissingError as missing:

@@ -101,23 +101,18 @@ long memory_size(const Shape *s) {
     return end - (float *)0;
 }
 
-long weights_size(const Shape *s) {
+static long size_of_layers(const Shape *s, Weights (*next)(const Layer *, float **)) {
     float *end = 0;
     for (long layer = 0; layer < s->layers; layer++) {
         const Layer l = layer_of(s, layer);
-        next_weights(&l, &end);
+        next(&l, &end);
     }
     return end - (float *)0;
 }
 
-long gradients_size(const Shape *s) {
-    float *end = 0;
-    for (long layer = 0; layer < s->layers; layer++) {
-        const Layer l = layer_of(s, layer);
-        next_gradients(&l, &end);
-    }
-    return end - (float *)0;
-}
+long weights_size(const Shape *s) { return size_of_layers(s, next_weights); }
+
+long gradients_size(const Shape *s) { return size_of_layers(s, next_gradients); }
 
 /* One gate's rows of a weight matrix, into panels of columns for the forward pass and of rows for the backward. */
 static void pack_gate(const float *weights, long H, long inputs, long column, float *forth, float *back,

@@ -42,11 +42,14 @@ def final_state(layers: nn.RNNBase, x_BTI: Tensor) -> Tensor:
     """
     if x_BTI.dtype != torch.float32 or x_BTI.shape[2] != layers.input_size or not x_BTI.numel():
         raise ValueError(f"{x_BTI.dtype} {tuple(x_BTI.shape)} can't be read by {layers}")
-    parameters = [parameter for weights in layers.all_weights for parameter in weights]
-    # Within the function torch no longer tells whether gradients will be asked for.
-    keeps = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
-    state_BH: Tensor = _FinalState.apply(x_BTI, layers, keeps, *parameters)
+    state_BH: Tensor = _FinalState.apply(x_BTI, layers, *keeps_and_weights(layers))
     return state_BH
+
+
+def keeps_and_weights(layers: nn.RNNBase) -> tuple[Any, ...]:
+    """Return whether gradients will be asked for (within a function torch no longer tells) and the weights."""
+    parameters = [parameter for weights in layers.all_weights for parameter in weights]
+    return torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters), *parameters
 
 
 class _FinalState(torch.autograd.Function):

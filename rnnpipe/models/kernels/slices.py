@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnpipe.models.kernels.passes import in_threads
+from rnnpipe.models.kernels.passes import in_threads, keeps_and_weights
 from rnnpipe.runtime import num_threads
 
 OPERATIONS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
@@ -23,10 +23,9 @@ OPERATIONS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
 
 def sliced_state(layers: nn.RNNBase, x_BTI: Tensor) -> Tensor:
     """Return the last layer's last state, h_BH, of a plain net or GRU in one direction, without dropout."""
-    parameters = [parameter for weights in layers.all_weights for parameter in weights]
+    keeps, *parameters = keeps_and_weights(layers)
     if num_threads() == 1:
         return _state(layers, x_BTI, parameters)
-    keeps = torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters)
     state_BH: Tensor = _Sliced.apply(x_BTI, layers, keeps, *parameters)
     return state_BH
 
