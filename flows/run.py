@@ -14,6 +14,7 @@ from uuid import UUID
 
 import httpx
 
+from flows.ahead import import_ahead, start_ahead
 from flows.environment import set_defaults
 from flows.progress import Progress
 from flows.reaching import problem_of
@@ -61,13 +62,14 @@ def open_workspace() -> Path:
 
 
 def _load(target: str, progress: Progress, config: PipelineConfig | None) -> Any:
+    missing = start_ahead(config) if config is not None else []  # it has the longest way
     module, _, name = target.partition(":")
     flow = getattr(importlib.import_module(module), name)
-    from flows.session import show_progress_on, start_ahead
+    from flows.session import show_progress_on
 
     show_progress_on(progress)
     if config is not None:
-        start_ahead(config)
+        import_ahead(config, missing)
     return flow
 
 

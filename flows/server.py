@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from flows.environment import prefect_home
 from flows.reaching import OF_THE_USER, answers, check_api
+from flows.tables import bring_tables, keep_tables
 from rnnpipe.errors import ServiceError
 from rnnpipe.files import read_json, write_json
 from rnnpipe.processes.service import (
@@ -119,6 +120,7 @@ def _start(workspace: Path, folder: Path) -> str:
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ui_url(url),
     }
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    bring_tables(prefect_home(workspace))
     start_keeper(folder, command, environment)
     return url
 
@@ -151,6 +153,7 @@ def wait_until_healthy(workspace: Path, url: str) -> None:
     while time.monotonic() < deadline:
         keeper = keeper_of(folder)
         if keeper is not None and answers(url) and _listens(keeper, url):
+            keep_tables(prefect_home(workspace))
             return
         if seen and keeper is None:
             break

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,24 +11,21 @@ from uuid import uuid4
 from prefect import Task
 from prefect.runtime import flow_run
 
+from flows.ahead import take_launcher
 from flows.ghosts import close_dead_runs, hold_run
 from flows.progress import LogProgress, Progress
 from flows.running import DirectRunner, Pending, PrefectRunner, Runner
-from flows.why import forecast
-from rnnpipe.catalogue import DATASETS, SEQUENCES, load_target
 from rnnpipe.config import PipelineConfig
 from rnnpipe.config.sections import NO_KERNELS
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import DeviceError, RnnpipeError, TrackingError, explained
 from rnnpipe.explanation import Plan
-from rnnpipe.processes.launcher import Launcher
 from rnnpipe.references import Recipe
 from rnnpipe.store import Store, workspace_root
 from rnnpipe.tracking.addresses import resolve_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
 from rnnpipe.tracking.runs import close_ghosts
 from rnnpipe.training.journal import Event
-from rnnpipe.training.supervise import PRELOADED
 
 logger = logging.getLogger("rnnpipe.session")
 
@@ -45,7 +41,7 @@ class Session:
         self.progress = progress
         self.workspace: Path = workspace_root()
         self.store = Store.of_workspace()
-        self.launcher = _ahead.pop() if _ahead else Launcher(PRELOADED)
+        self.launcher = take_launcher()
         self.failures: list[tuple[str, BaseException]] = []
         self.tracking_problem = ""
         self.had_the_device = False
@@ -158,30 +154,6 @@ def _prepare_export() -> None:
     from rnnpipe.tracking.export import prepare_export  # brings torch
 
     prepare_export()
-
-
-_ahead: list[Launcher] = []  # started for the next session
-
-
-def start_ahead(config: PipelineConfig) -> None:
-    """Use the time that the server takes to start: let the fork server import what the run needs, and import here
-    what its images need. Nothing where the run has no use for it.
-    """
-    try:
-        images, sequences, *others = [stage.output for stage in forecast(config, Store.of_workspace())]
-    except RnnpipeError:  # of a folder that can't be read, the run tells
-        return
-    if None not in (images, sequences, *others):
-        return
-    if not _ahead:
-        _ahead.append(Launcher(PRELOADED))
-        _ahead[0].warm_up()
-    if images is None:
-        import_module("rnnpipe.data.pictures")  # brings matplotlib
-        load_target(DATASETS[config.data.name].load)  # may bring torchvision
-    if sequences is None:
-        import_module("sklearn.model_selection")
-        load_target(SEQUENCES[config.sequence.name].build)  # brings torch
 
 
 _current: Session | None = None

@@ -50,6 +50,18 @@ def sha256_tree(folder: Path, *patterns: str) -> str:
     return digest_of([(path.relative_to(folder).as_posix(), sha256_file(path)) for path in paths])
 
 
+def cache_folder() -> Path:
+    """Return where this user keeps what any workspace can make again; RuntimeError where the user has no home."""
+    own = os.environ.get("RNNPIPE_CACHE")
+    return Path(own or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnpipe")
+
+
+def is_own_file(path: Path) -> bool:
+    """Say whether only this user, or root, could have written a file."""
+    status = path.stat()
+    return status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable, where the platform lets folders be synced."""
     with suppress(OSError):

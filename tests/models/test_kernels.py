@@ -177,7 +177,7 @@ def test_torch_computes_what_the_kernels_don_t(
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache of kernels."""
-    monkeypatch.setenv("RNNPIPE_KERNELS", str(tmp_path / "kernels"))
+    monkeypatch.setenv("RNNPIPE_CACHE", str(tmp_path))
     caches = (library.library_path, library.load_library, choice._check_kernels)
     for each in caches:
         each.cache_clear()

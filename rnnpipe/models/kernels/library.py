@@ -1,7 +1,6 @@
 """The compiled kernels: compiled once for a machine, kept in the user's cache, loaded by ctypes."""
 
 import ctypes
-import os
 import platform
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rnnpipe.files import digest_of, scratch_folder, sha256_tree
+from rnnpipe.files import cache_folder, digest_of, is_own_file, scratch_folder, sha256_tree
 
 FOLDER = Path(__file__).parent
 SOURCES = "*.[ch]"
@@ -67,7 +66,7 @@ def addresses(tensors: Iterable[Tensor], with_bias: bool) -> "ctypes.Array[ctype
 def library_path() -> Path:
     """Return the compiled file, made if it isn't there; KernelsMissingError where that can't be done."""
     try:
-        folder = _folder()
+        folder = cache_folder() / "kernels"
         path = folder / f"recurrent-{_digest()[:16]}.so"
         if not path.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -75,19 +74,14 @@ def library_path() -> Path:
                 _compile(scratch / path.name)
                 (scratch / path.name).chmod(0o700)  # whatever the umask lets compilers do
                 (scratch / path.name).replace(path)
-        status = path.stat()
+        is_own = is_own_file(path)
     except OSError as error:
         raise KernelsMissingError(f"{error.filename}: {error.strerror}") from None
     except RuntimeError as error:  # this user has no home
         raise KernelsMissingError(str(error)) from None
-    if status.st_uid not in (os.getuid(), 0) or status.st_mode & 0o022:
+    if not is_own:
         raise KernelsMissingError(f"{path} could have been written by somebody else")
     return path
-
-
-def _folder() -> Path:
-    own = os.environ.get("RNNPIPE_KERNELS")
-    return Path(own or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnpipe/kernels")
 
 
 def _digest() -> str:
