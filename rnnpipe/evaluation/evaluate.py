@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import open_split
 from rnnpipe.errors import DataError
+from rnnpipe.evaluation.belief import ReadImages, read_along, watched_places
 from rnnpipe.evaluation.deploy import Deploy, load_model
 from rnnpipe.evaluation.figures import confusion_matrix, per_class_bars, save_figure
 from rnnpipe.evaluation.job import threads_on
@@ -55,6 +56,8 @@ def build_evaluation(
         set_threads(threads)
         kernels, kernels_reason = use_kernels(network, device.torch, precision, config.execution.kernels)
         predictions = predict(network, x_NTI, spec, device.torch, config.evaluation.batch_size)
+        places_N = watched_places(len(labels_N))
+        beliefs = read_along(network, x_NTI[places_N], spec, device.torch, config.evaluation.batch_size)
         speed = Speed(**latency, latency_threads=latency_threads, **_throughput(network, x_NTI, spec, predictions))
     probabilities_NK = predictions.probabilities_NK.numpy()
     if not np.isfinite(probabilities_NK).all():
@@ -75,9 +78,11 @@ def build_evaluation(
         **dict(conditions),
         parameters=count_parameters(network),
         weights_bytes=(model_folder / WEIGHTS_FILE).stat().st_size,
+        reading=beliefs.reading(labels_N[places_N]),
     )
+    ReadImages(places_N, labels_N[places_N], beliefs).write(folder)
     write_evaluation(folder, report, probabilities_NK, labels_N)
-    return report.model_dump(mode="json", exclude={"per_class", "confusion"})
+    return report.model_dump(mode="json", exclude={"per_class", "confusion", "reading"})
 
 
 def write_evaluation(

@@ -95,6 +95,18 @@ class Speed(Record):
     peak_memory_mib: float
 
 
+class Reading(Record):
+    """How the answers come about: of `images` images, `correct` are right after so many `steps` each.
+
+    An answer is decided from the step on after which it stays what it is at the end; the median is over the images.
+    """
+
+    images: int
+    steps: tuple[int, ...]
+    correct: tuple[int, ...]
+    median_decision_step: float
+
+
 class Conditions(Record):
     """On what it ran; without them the figures of Speed mean nothing."""
 
@@ -109,10 +121,14 @@ class Conditions(Record):
 
 
 class EvaluationReport(Scores, Speed, Conditions):
-    """An evaluation of one model on one split; `weights_bytes` is the size of its weights file."""
+    """An evaluation of one model on one split; `weights_bytes` is the size of its weights file.
+
+    `reading` is None in a report of before it was measured.
+    """
 
     parameters: int
     weights_bytes: int
+    reading: Reading | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
