@@ -32,14 +32,14 @@ class Beliefs(NamedTuple):
     probabilities_NRK: NDArray[np.float32]
 
     @property
-    def predicted_NR(self) -> Integers:
-        """The most probable class after each reading."""
+    def predicted(self) -> Integers:
+        """The most probable class of each image after each reading, (N, R)."""
         found: Integers = self.probabilities_NRK.argmax(axis=2)
         return found
 
-    def decided_at_N(self) -> Integers:
-        """Return the step from which on each answer stays what it is at the end."""
-        other_NR = self.predicted_NR != self.predicted_NR[:, -1:]
+    def decided_at(self) -> Integers:
+        """Return for each image the step from which on the answer stays what it is at the end, (N,)."""
+        other_NR = self.predicted != self.predicted[:, -1:]
         # the reading after the last one with another answer; the first where there is none
         last_other_N = other_NR.shape[1] - 1 - np.argmax(other_NR[:, ::-1], axis=1)
         found: Integers = self.steps_R[np.where(other_NR.any(axis=1), last_other_N + 1, 0)]
@@ -47,12 +47,12 @@ class Beliefs(NamedTuple):
 
     def reading(self, labels_N: Integers) -> Reading:
         """Return how many answers are right after each reading, and when the answers fell."""
-        correct_R = (self.predicted_NR == labels_N[:, None]).sum(axis=0)
+        correct_R = (self.predicted == labels_N[:, None]).sum(axis=0)
         return Reading(
             images=len(labels_N),
             steps=tuple(self.steps_R.tolist()),
             correct=tuple(correct_R.tolist()),
-            median_decision_step=float(np.median(self.decided_at_N())),
+            median_decision_step=float(np.median(self.decided_at())),
         )
 
 
@@ -82,7 +82,7 @@ class ReadImages(NamedTuple):
 
 
 def reading_steps(steps: int, most: int = MAX_READINGS) -> tuple[int, ...]:
-    """Return after which steps a net is asked: each of them, or `most` that are evenly spread; the last is `steps`."""
+    """Return after which steps a net is asked: each, or `most` that are evenly spread; the last is `steps`."""
     return tuple(dict.fromkeys(-(-steps * number // most) for number in range(1, most + 1)))
 
 
@@ -95,5 +95,5 @@ def read_along(network: Network, x_NTI: Tensor, spec: ModelSpec, device: torch.d
 
 
 def watched_places(total: int, most: int = MAX_IMAGES) -> NDArray[np.int64]:
-    """Return the places of the images that are read along: all, or `most` that are evenly spread over the split."""
+    """Return the places of the images that are read along: all, or `most`, evenly spread over the split."""
     return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.int64))

@@ -98,7 +98,7 @@ class Speed(Record):
 class Reading(Record):
     """How the answers come about: of `images` images, `correct` are right after so many `steps` each.
 
-    An answer is decided from the step on after which it stays what it is at the end; the median is over the images.
+    An answer is decided at the step from which on it stays what it is at the end; the median is over the images.
     """
 
     images: int
