@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flows.judging import Judgement, judge_and_promote
+from flows.overview import show_overview
 from flows.session import Session
 from flows.spool import delivering, spool_folder, waiting
 from flows.stages import Outcome, record_all
@@ -60,7 +61,9 @@ def deliver_waiting(session: Session, paths: list[Path]) -> int:
 
 
 def _deliver(session: Session, outcome: Outcome, path: Path) -> Judgement | None:
-    judgement = judge_and_promote(session, outcome, record_all(session, outcome))
+    run_ids = record_all(session, outcome)
+    show_overview(session, outcome, run_ids)
+    judgement = judge_and_promote(session, outcome, run_ids)
     if judgement is not None:
         keep_basis(
             session.tracking(outcome.config), judgement.version, outcome.basis,

@@ -16,15 +16,17 @@ from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import TEST_IMAGES_FILE, build_dataset, build_sequences
 from rnnpipe.errors import DownloadError
 from rnnpipe.evaluation import job as evaluation_job
+from rnnpipe.evaluation.leaderboard import LeaderboardRow
 from rnnpipe.evaluation.promotion import Verdict
 from rnnpipe.evaluation.standing import Standing
 from rnnpipe.files import read_json, scratch_folder
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.tracking import promotion
+from rnnpipe.tracking.pictures import log_overview
 from rnnpipe.tracking.record import Record
 from rnnpipe.tracking.recording import LiveRun, record_run, run_spec
 from rnnpipe.tracking.registry import Version
-from rnnpipe.training.journal import Event
+from rnnpipe.training.journal import Event, epochs_of, read_journal
 from rnnpipe.training.supervise import train_supervised
 
 Json = dict[str, Any]
@@ -168,6 +170,26 @@ def apply_verdict(
         return promotion.apply_verdict(
             session().tracking(config), version, verdict, run_id=run_id, pictures=pictures
         )
+
+
+@task(name="overview", task_run_name="overview", persist_result=False)
+def show_overview(models: list[Json], dataset: Json, config: PipelineConfig, *, run_id: str) -> None:
+    """Draw all models of a run, best first, and log the figures to one run in MLflow; again, it does nothing."""
+    store = session().store
+    trainings, evaluations = (
+        [store.resolve(StageRef(**each[name])) for each in models] for name in ("training", "evaluation")
+    )
+
+    def draw(folder: Path) -> list[Path]:
+        from rnnpipe.evaluation.overview import Model, draw_overview  # brings matplotlib
+
+        drawn = [
+            Model(LeaderboardRow(**each["row"]), evaluation.path, epochs_of(read_journal(training.path)))
+            for each, training, evaluation in zip(models, trainings, evaluations, strict=True)
+        ]
+        return draw_overview(folder, drawn, store.resolve(StageRef(**dataset)).path / TEST_IMAGES_FILE)
+
+    log_overview(session().tracking(config), run_id, [each.ref.digest for each in evaluations], draw)
 
 
 def config_params(config: PipelineConfig, job: Json) -> Json:

@@ -31,6 +31,10 @@ class Beliefs(NamedTuple):
     steps_R: NDArray[np.int64]
     probabilities_NRK: NDArray[np.float32]
 
+    def of(self, place: int) -> "Beliefs":
+        """Return what was believed of one image."""
+        return Beliefs(self.steps_R, self.probabilities_NRK[place : place + 1])
+
     @property
     def predicted(self) -> Integers:
         """The most probable class of each image after each reading, (N, R)."""
@@ -94,6 +98,20 @@ def read_along(network: Network, x_NTI: Tensor, spec: ModelSpec, device: torch.d
     return Beliefs(np.array(steps_R), probabilities_NRK)
 
 
-def watched_places(total: int, most: int = MAX_IMAGES) -> NDArray[np.int64]:
-    """Return the places of the images that are read along: all, or `most`, evenly spread over the split."""
-    return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.int64))
+def telling_places(beliefs: Beliefs, labels_N: Integers, count: int = 6) -> list[int]:
+    """Return which images tell most of how a net reads, at most `count`.
+
+    Half of them mistakes, the surest first; the others right answers of different classes, the latest first.
+    """
+    confidence_N = beliefs.probabilities_NRK[:, -1].max(axis=1)
+    is_right_N = beliefs.predicted[:, -1] == labels_N
+    wrong = np.flatnonzero(~is_right_N)
+    chosen = [int(place) for place in wrong[np.argsort(-confidence_N[wrong], kind="stable")][: count // 2]]
+    right, seen = np.flatnonzero(is_right_N), set[int]()
+    for place in right[np.argsort(-beliefs.decided_at()[right], kind="stable")]:
+        if len(chosen) == count:
+            break
+        if int(labels_N[place]) not in seen:
+            seen.add(int(labels_N[place]))
+            chosen.append(int(place))
+    return chosen

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import open_split
 from rnnpipe.errors import DataError
-from rnnpipe.evaluation.belief import ReadImages, read_along, watched_places
+from rnnpipe.evaluation.belief import MAX_IMAGES, ReadImages, read_along
 from rnnpipe.evaluation.deploy import Deploy, load_model
-from rnnpipe.evaluation.figures import confusion_matrix, per_class_bars, save_figure
+from rnnpipe.evaluation.drawing import Drawn, draw
+from rnnpipe.evaluation.insight import gradient_norms, robustness
 from rnnpipe.evaluation.job import threads_on
-from rnnpipe.evaluation.metrics import Integers, SplitName
+from rnnpipe.evaluation.metrics import Integers, SplitName, spread
 from rnnpipe.evaluation.predict import Predictions, measure_latency, predict, time_calls
 from rnnpipe.evaluation.report import PREDICTIONS_FILE, REPORT_FILE, Conditions, EvaluationReport, Scores, Speed
 from rnnpipe.evaluation.spec import WEIGHTS_FILE, ModelSpec
@@ -34,6 +35,7 @@ from rnnpipe.runtime import (
 
 FIGURES_FOLDER = "figures"
 THROUGHPUT_REPEATS = 5
+LONG_FIELDS = ("per_class", "confusion", "reading", "robustness", "gradient_norms")  # in the report alone
 
 
 def build_evaluation(
@@ -56,7 +58,7 @@ def build_evaluation(
         set_threads(threads)
         kernels, kernels_reason = use_kernels(network, device.torch, precision, config.execution.kernels)
         predictions = predict(network, x_NTI, spec, device.torch, config.evaluation.batch_size)
-        places_N = watched_places(len(labels_N))
+        places_N = spread(len(labels_N), MAX_IMAGES)
         beliefs = read_along(network, x_NTI[places_N], spec, device.torch, config.evaluation.batch_size)
         speed = Speed(**latency, latency_threads=latency_threads, **_throughput(network, x_NTI, spec, predictions))
     probabilities_NK = predictions.probabilities_NK.numpy()
@@ -79,21 +81,23 @@ def build_evaluation(
         parameters=count_parameters(network),
         weights_bytes=(model_folder / WEIGHTS_FILE).stat().st_size,
         reading=beliefs.reading(labels_N[places_N]),
+        robustness=robustness(network, x_NTI, labels_N, spec, device.torch),
+        gradient_norms=gradient_norms(network, x_NTI, labels_N, spec),
     )
-    ReadImages(places_N, labels_N[places_N], beliefs).write(folder)
     write_evaluation(folder, report, probabilities_NK, labels_N)
-    return report.model_dump(mode="json", exclude={"per_class", "confusion", "reading"})
+    read = ReadImages(places_N, labels_N[places_N], beliefs)
+    read.write(folder)
+    draw(folder / FIGURES_FOLDER, report, Drawn(probabilities_NK, labels_N, x_NTI, read, spec))
+    return report.model_dump(mode="json", exclude={*LONG_FIELDS})
 
 
 def write_evaluation(
     folder: Path, report: EvaluationReport, probabilities_NK: NDArray[np.float32], labels_N: Integers
 ) -> None:
-    """Write report.json, predictions.safetensors (probabilities, labels) and the figures."""
+    """Write report.json and predictions.safetensors (probabilities, labels)."""
     write_json(folder / REPORT_FILE, report.model_dump(mode="json"))
     predictions: dict[str, NDArray[Any]] = {"probabilities": probabilities_NK, "labels": labels_N}
     write_bytes(folder / PREDICTIONS_FILE, safetensors.numpy.save(predictions))
-    save_figure(confusion_matrix(report), folder / FIGURES_FOLDER / "confusion_matrix.png")
-    save_figure(per_class_bars(report), folder / FIGURES_FOLDER / "per_class.png")
 
 
 def _open_matching(folder: Path, split: SplitName, spec: ModelSpec) -> tuple[Tensor, Integers]:

@@ -103,14 +103,44 @@ def confusion_matrix(probabilities_NK: Floats, labels_N: Integers) -> Integers:
     return counts_KK
 
 
+class CalibrationBins(NamedTuple):
+    """The bins of confidence that hold images: mean confidence, right answers, images, shape (bins,) each."""
+
+    confidence: Floats
+    correct: Integers
+    images: Integers
+
+
+def calibration_bins(probabilities_NK: Floats, labels_N: Integers) -> CalibrationBins:
+    """Return the images by confidence, in 15 bins of equal width; empty bins are left out."""
+    confidence_N = probabilities_NK.max(axis=1).astype(np.float64)
+    correct_N = probabilities_NK.argmax(axis=1) == labels_N
+    inner_edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
+    bin_N = np.digitize(confidence_N, inner_edges, right=True)
+    images = np.bincount(bin_N, minlength=CALIBRATION_BINS)
+    held = images > 0
+    confidence = np.bincount(bin_N, weights=confidence_N, minlength=CALIBRATION_BINS)[held] / images[held]
+    correct = np.bincount(bin_N[correct_N], minlength=CALIBRATION_BINS)[held]
+    return CalibrationBins(confidence, correct, images[held])
+
+
 def expected_calibration_error(probabilities_NK: Floats, labels_N: Integers) -> float:
     """Return the mean distance between confidence and accuracy over 15 bins of equal width, by bin size.
 
     Source: Guo, Pleiss, Sun, Weinberger, “On calibration of modern neural networks”, 2017.
     """
-    confidence_N = probabilities_NK.max(axis=1).astype(np.float64)
-    correct_N = probabilities_NK.argmax(axis=1) == labels_N
-    inner_edges = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
-    bin_N = np.digitize(confidence_N, inner_edges, right=True)
-    gap_per_bin = np.bincount(bin_N, weights=correct_N - confidence_N, minlength=CALIBRATION_BINS)
-    return float(np.abs(gap_per_bin).sum() / len(labels_N))
+    bins = calibration_bins(probabilities_NK, labels_N)
+    return float(np.abs(bins.correct - bins.confidence * bins.images).sum() / len(labels_N))
+
+
+def spread(total: int, most: int) -> Integers:
+    """Return the places of all images, or of `most` that are evenly spread over a split."""
+    return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(np.int64))
+
+
+def surest_mistakes(probabilities_NK: Floats, labels_N: Integers) -> Integers:
+    """Return the places of the images that are mistaken, those of the most confident answers first."""
+    wrong = np.flatnonzero(probabilities_NK.argmax(axis=1) != labels_N)
+    order = np.argsort(-probabilities_NK[wrong].max(axis=1), kind="stable")
+    found: Integers = wrong[order]
+    return found

@@ -107,6 +107,15 @@ class Reading(Record):
     median_decision_step: float
 
 
+class Robustness(Record):
+    """How many of `images` images are recognised when they are changed by each of the levels; the first is 0."""
+
+    kind: str
+    levels: tuple[float, ...]
+    correct: tuple[int, ...]
+    images: int
+
+
 class Conditions(Record):
     """On what it ran; without them the figures of Speed mean nothing."""
 
@@ -123,12 +132,14 @@ class Conditions(Record):
 class EvaluationReport(Scores, Speed, Conditions):
     """An evaluation of one model on one split; `weights_bytes` is the size of its weights file.
 
-    `reading` is None in a report of before it was measured.
+    `gradient_norms` are of each step's pixels. The last three are empty in a report of before they were measured.
     """
 
     parameters: int
     weights_bytes: int
     reading: Reading | None = None
+    robustness: tuple[Robustness, ...] = ()
+    gradient_norms: tuple[float, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -19,6 +19,7 @@ from rnnpipe.provenance import installed_packages
 from rnnpipe.references import StageRef
 from rnnpipe.store import MANIFEST, Entry
 from rnnpipe.tracking.client import Tracking, retried
+from rnnpipe.tracking.pictures import log_beliefs
 from rnnpipe.tracking.runs import (
     DatasetUse,
     MetricPoint,
@@ -176,6 +177,7 @@ def record_run(tracking: Tracking, spec: RunSpec, *, training: Entry, evaluation
     _log_files(
         tracking, run_id, {spec.name: epochs_of(events)}, training=training.path, evaluation=evaluation.path
     )
+    log_beliefs(tracking, run_id, training.path, events)
     finish_run(tracking, run_id, "FINISHED", ended_at_ms)
     # the last step: whoever finds this tag takes the run for whole
     set_tags(tracking, run_id, {**conditions(training.ref), RECORDED_TAG: evaluation.ref.key})

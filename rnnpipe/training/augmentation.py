@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rnnpipe.data.sequences import build_transform
 from rnnpipe.errors import ConfigError
+from rnnpipe.evaluation.order import pixel_order
 from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.training.setting import Setting, mix_seed
 
@@ -31,7 +31,7 @@ class Augmentation:
                 f"training.shift_pixels {most}: shifts images of {height} x {width} pixels out of sight",
                 f"set training.shift_pixels to {min(height, width) - 1} or less",
             )
-        order_P = pixel_order(setting.spec).to(setting.device)
+        order_P = order_of_pixels(setting.spec).to(setting.device)
         self.order_P, self.place_P = order_P, order_P.argsort()
         self.is_in_reading_order = torch.equal(order_P.cpu(), torch.arange(height * width))
 
@@ -62,18 +62,10 @@ class Augmentation:
         return pixels_BP.gather(1, places_P.expand(len(pixels_BP), -1))
 
 
-def pixel_order(spec: ModelSpec) -> Tensor:
-    """Return which pixel, counted in reading order, stands at each place of a sequence, step after step: order_P.
-
-    Raises ConfigError where the transform doesn't just put each pixel at one place.
-    """
-    total = math.prod(spec.image_size)
-    # Twice, with other numbers, to see whether the transform reckons with values.
-    numbers_2HW = torch.arange(2 * total).view(2, *spec.image_size)
-    x_2TI: Tensor = build_transform(spec.image_size, spec.sequence)(numbers_2HW)
-    order_P, again_P = x_2TI.flatten(1).unbind()
-    is_complete = torch.equal(order_P.sort().values, torch.arange(total))
-    if x_2TI.is_floating_point() or not is_complete or not torch.equal(again_P, order_P + total):
+def order_of_pixels(spec: ModelSpec) -> Tensor:
+    """Return `pixel_order`; ConfigError where there is none."""
+    order_P = pixel_order(spec)
+    if order_P is None:
         raise ConfigError(
             f"sequence.name {spec.sequence.name}: puts pixels not just in another order, so its images can't be"
             " shifted, turned or zoomed",

@@ -20,6 +20,7 @@ from rnnpipe.training.checkpoint import Progress, Tensors, load_checkpoint, save
 from rnnpipe.training.journal import event_line
 from rnnpipe.training.optimization import build_optimizer, learning_rate_at, set_learning_rate
 from rnnpipe.training.setting import NullRecorder, Recorder, Setting, TrainingData, epoch_order, mix_seed
+from rnnpipe.training.watching import believed
 
 REPORT_EVERY_S = 0.5
 VALIDATION_BATCH = 1000
@@ -101,6 +102,7 @@ class Fit:
             validation_accuracy=validation.accuracy if validation else None,
             wall_s=progress.epoch_wall_s,
             samples_per_s=images / progress.epoch_wall_s,
+            belief=believed(self.network, self.data, self.setting),
         )
         progress.epoch = epoch
         progress.wall_s += progress.epoch_wall_s

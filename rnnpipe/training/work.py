@@ -32,6 +32,7 @@ from rnnpipe.training.loop import Fit, Outcome
 from rnnpipe.training.preflight import check_before_training
 from rnnpipe.training.setting import Setting, TrainingData
 from rnnpipe.training.threads import Threads, settle, threads_at_start
+from rnnpipe.training.watching import save_watched
 
 Facts = dict[str, Any]
 
@@ -99,6 +100,7 @@ def _train(
         outcome = fitting.run(journal)
         network.load_state_dict(outcome.weights)
         save_model(folder, setting.spec, network)
+        save_watched(folder, data, setting)
         facts |= _results(outcome, data)
         journal.append(event_line("end", **facts))
     return facts

@@ -49,9 +49,16 @@ def test_an_evaluation_writes_report_predictions_and_figures(model_folder, seque
     assert 0 < report.latency_ms_p50 <= report.latency_ms_p95 and report.samples_per_s > 0
     assert report.peak_memory_mib > 10
     assert sorted(path.name for path in (folder / "figures").iterdir()) == [
+        "belief.png",
         "confusion_matrix.png",
+        "mistakes.png",
         "per_class.png",
+        "reliability.png",
+        "robustness.png",
     ]
+    assert report.reading is not None and report.reading.correct[-1] == report.correct
+    assert report.robustness[0].correct[0] == report.correct and len(report.gradient_norms) == 8
+    assert (folder / "belief.safetensors").exists()
     assert facts["accuracy"] == report.accuracy and facts["latency_ms_p50"] == report.latency_ms_p50
     assert len(canonical_json(facts)) < 1500
 

@@ -6,6 +6,7 @@ import pytest
 from rnnpipe.catalogue import VARIANTS
 from rnnpipe.evaluation import figures
 from rnnpipe.evaluation.changes import draw_changes
+from rnnpipe.evaluation.figures.style import shorten
 from rnnpipe.evaluation.leaderboard import LeaderboardRow, TrainingSummary
 from rnnpipe.evaluation.standing import Standing
 
@@ -98,7 +99,7 @@ def test_what_changed_is_drawn_with_its_labels(size, names, tmp_path, monkeypatc
 
     (axes,) = figures.changed_images(images_NHW, np.arange(70, 73), candidate, champion, "broken").axes
     assert axes.get_title(loc="left") == "3 images broken: true class, champion → candidate"
-    first, second = (figures._shorten(name, 8) for name in names)
+    first, second = (shorten(name, 8) for name in names)
     assert [text.get_text() for text in axes.texts] == [
         f"{first}\n{first} → {second}", f"{second}\n{second} → {first}", f"{first}\n{first} → {second}",
     ]  # fmt: skip

@@ -1,0 +1,100 @@
+"""What a net is like besides its accuracy: how it bears changed images, and how far its gradients reach back.
+
+Shapes: N images, H x W pixels, T steps, I features.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.transforms.v2.functional import affine
+
+from rnnpipe.data.sequences import build_transform
+from rnnpipe.evaluation.deploy import scale_pixels
+from rnnpipe.evaluation.metrics import Integers, count_correct, spread
+from rnnpipe.evaluation.order import images_of
+from rnnpipe.evaluation.predict import predict
+from rnnpipe.evaluation.report import Robustness
+from rnnpipe.evaluation.spec import ModelSpec
+
+MAX_IMAGES = 500
+MAX_GRADIENT_IMAGES = 200
+SEED = 0  # of noise and of the rows that go missing: the same for all nets
+
+Change = Callable[[Tensor, float], Tensor]
+
+
+def _shifted(images_NHW: Tensor, share: float) -> Tensor:
+    """Move images to the right, and half as far down, by a share of their width."""
+    pixels = round(share * images_NHW.shape[2])
+    return _moved(images_NHW, 0.0, pixels)
+
+
+def _turned(images_NHW: Tensor, degrees: float) -> Tensor:
+    return _moved(images_NHW, degrees, 0)
+
+
+def _moved(images_NHW: Tensor, degrees: float, pixels: int) -> Tensor:
+    moved_NHW: Tensor = affine(images_NHW, degrees, [pixels, pixels // 2], scale=1.0, shear=[0.0, 0.0])
+    return moved_NHW
+
+
+def _noisy(images_NHW: Tensor, deviation: float) -> Tensor:
+    generator = torch.Generator().manual_seed(SEED)
+    noise_NHW = torch.randn(images_NHW.shape, generator=generator)
+    return (images_NHW + 255 * deviation * noise_NHW).clamp(0, 255).round().to(torch.uint8)
+
+
+def _without_rows(images_NHW: Tensor, share: float) -> Tensor:
+    generator = torch.Generator().manual_seed(SEED)
+    order_NH = torch.rand(images_NHW.shape[:2], generator=generator).argsort(dim=1)
+    is_missing_NH = order_NH < round(share * images_NHW.shape[1])
+    return images_NHW.masked_fill(is_missing_NH[:, :, None], 0)
+
+
+CHANGES: dict[str, tuple[Change, tuple[float, ...]]] = {
+    "shift, share of the width": (_shifted, (0, 0.05, 0.1, 0.15, 0.2)),
+    "rotation, degrees": (_turned, (0, 10, 20, 30, 45)),
+    "noise, share of white": (_noisy, (0, 0.1, 0.2, 0.3, 0.5)),
+    "missing rows, share": (_without_rows, (0, 0.1, 0.2, 0.3, 0.5)),
+}
+
+
+def robustness(
+    network: nn.Module, x_NTI: Tensor, labels_N: Integers, spec: ModelSpec, device: torch.device
+) -> tuple[Robustness, ...]:
+    """Return for each kind of change how many of at most 500 images are still recognised, level by level.
+
+    Nothing where the images can't be had back from the sequences.
+    """
+    places_N, transform = spread(len(labels_N), MAX_IMAGES), build_transform(spec.image_size, spec.sequence)
+    images = images_of(x_NTI[torch.from_numpy(places_N)], spec)
+    if images is None:
+        return ()
+    found = []
+    for kind, (change, levels) in CHANGES.items():
+        correct = []
+        for level in levels:
+            x_NTI = transform(change(images, level) if level else images)
+            probabilities_NK = predict(network, x_NTI, spec, device, len(images)).probabilities_NK
+            correct.append(count_correct(probabilities_NK.numpy(), labels_N[places_N]))
+        found.append(Robustness(kind=kind, levels=levels, correct=tuple(correct), images=len(images)))
+    return tuple(found)
+
+
+def gradient_norms(network: nn.Module, x_NTI: Tensor, labels_N: Integers, spec: ModelSpec) -> tuple[float, ...]:
+    """Return for each step the mean norm of the loss's gradient at that step's pixels, as the net sees them.
+
+    It tells how much what was read there still counts at the end.
+
+    Source: Pascanu, Mikolov, Bengio, “On the difficulty of training recurrent neural networks”, 2013.
+    """
+    device = next(network.parameters()).device
+    labels = torch.from_numpy(labels_N[:MAX_GRADIENT_IMAGES]).to(device)
+    x = scale_pixels(x_NTI[:MAX_GRADIENT_IMAGES].to(device), spec).requires_grad_()
+    with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradients in eval mode
+        loss = functional.cross_entropy(network(x), labels, reduction="sum")
+        (gradient_NTI,) = torch.autograd.grad(loss, x)
+    norms: list[float] = gradient_NTI.norm(dim=2).mean(dim=0).tolist()
+    return tuple(norms)

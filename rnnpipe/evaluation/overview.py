@@ -1,0 +1,67 @@
+"""The figures of a whole run: all its models side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from rnnpipe.evaluation import figures
+from rnnpipe.evaluation.belief import BELIEF_FILE, ReadImages, telling_places
+from rnnpipe.evaluation.drawing import watched_images
+from rnnpipe.evaluation.leaderboard import LeaderboardRow
+from rnnpipe.evaluation.report import EvaluationReport
+
+MAX_SIDE_BY_SIDE = 6  # heat maps in a row
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model: its row of the leaderboard, the folder of its evaluation, and its epochs."""
+
+    row: LeaderboardRow
+    evaluation: Path
+    history: Sequence[Mapping[str, Any]]
+
+
+def draw_overview(folder: Path, models: Sequence[Model], test_images: Path) -> list[Path]:
+    """Draw all models, best first, into a folder, with a .npy file of the test images; return the paths."""
+    reports = {each.row.name: EvaluationReport.read(each.evaluation) for each in models}
+    drawn: dict[str, Figure] = {
+        "leaderboard": figures.leaderboard_bars([each.row for each in models]),
+        "learning_curves": figures.learning_curves({each.row.name: each.history for each in models}),
+        "accuracy_against_cost": figures.cost_against_accuracy([each.row for each in models]),
+    }
+    if readings := {name: report.reading for name, report in reports.items() if report.reading}:
+        drawn["accuracy_while_reading"] = figures.accuracy_while_reading(readings)
+    if norms := {name: report.gradient_norms for name, report in reports.items() if report.gradient_norms}:
+        drawn["gradient_reach"] = figures.gradient_reach(norms)
+    if bearings := {name: report.robustness for name, report in reports.items() if report.robustness}:
+        drawn["robustness"] = figures.robustness_curves(bearings)
+    read = {
+        each.row.label if _is_only(each, models) else each.row.name: ReadImages.read(each.evaluation)
+        for each in models[:MAX_SIDE_BY_SIDE]
+        if (each.evaluation / BELIEF_FILE).exists()
+    }
+    if read:
+        classes = [each.name for each in next(iter(reports.values())).per_class]
+        drawn["belief"] = _beliefs(read, test_images, classes)
+    for name, figure in drawn.items():
+        figures.save_figure(figure, folder / f"{name}.png")
+    return [folder / f"{name}.png" for name in drawn]
+
+
+def _is_only(model: Model, models: Sequence[Model]) -> bool:
+    """Say whether a model is the only one of its variant, so that its seed needn't be told."""
+    return [each.row.label for each in models].count(model.row.label) == 1
+
+
+def _beliefs(read: Mapping[str, ReadImages], test_images: Path, classes: Sequence[str]) -> Figure:
+    """Draw what the models believe of those images that tell most of the best one."""
+    best = next(iter(read.values()))
+    places = telling_places(best.beliefs, best.labels_N)
+    images_NHW = np.load(test_images, mmap_mode="r", allow_pickle=False)
+    chosen_NHW = np.asarray(images_NHW[best.places_N[places]])
+    return figures.belief_picture(watched_images(chosen_NHW, read, places), classes)
