@@ -28,10 +28,13 @@ class Model:
 
 def draw_overview(folder: Path, models: Sequence[Model], test_images: Path) -> list[Path]:
     """Draw all models, best first, into a folder, with a .npy file of the test images; return the paths."""
-    reports = {each.row.name: EvaluationReport.read(each.evaluation) for each in models}
+    names = [_name(each, models) for each in models]
+    reports = {name: EvaluationReport.read(each.evaluation) for name, each in zip(names, models, strict=True)}
     drawn: dict[str, Figure] = {
         "leaderboard": figures.leaderboard_bars([each.row for each in models]),
-        "learning_curves": figures.learning_curves({each.row.name: each.history for each in models}),
+        "learning_curves": figures.learning_curves(
+            {name: each.history for name, each in zip(names, models, strict=True)}
+        ),
         "accuracy_against_cost": figures.cost_against_accuracy([each.row for each in models]),
     }
     if readings := {name: report.reading for name, report in reports.items() if report.reading}:
@@ -40,10 +43,9 @@ def draw_overview(folder: Path, models: Sequence[Model], test_images: Path) -> l
         drawn["gradient_reach"] = figures.gradient_reach(norms)
     if bearings := {name: report.robustness for name, report in reports.items() if report.robustness}:
         drawn["robustness"] = figures.robustness_curves(bearings)
+    shown = list(zip(names, models, strict=True))[:MAX_SIDE_BY_SIDE]
     read = {
-        each.row.label if _is_only(each, models) else each.row.name: ReadImages.read(each.evaluation)
-        for each in models[:MAX_SIDE_BY_SIDE]
-        if (each.evaluation / BELIEF_FILE).exists()
+        name: ReadImages.read(each.evaluation) for name, each in shown if (each.evaluation / BELIEF_FILE).exists()
     }
     if read:
         classes = [each.name for each in next(iter(reports.values())).per_class]
@@ -53,9 +55,10 @@ def draw_overview(folder: Path, models: Sequence[Model], test_images: Path) -> l
     return [folder / f"{name}.png" for name in drawn]
 
 
-def _is_only(model: Model, models: Sequence[Model]) -> bool:
-    """Say whether a model is the only one of its variant, so that its seed needn't be told."""
-    return [each.row.label for each in models].count(model.row.label) == 1
+def _name(model: Model, models: Sequence[Model]) -> str:
+    """Return a model's label; with its seed where others have the same label."""
+    is_only = [each.row.label for each in models].count(model.row.label) == 1
+    return model.row.label if is_only else model.row.name
 
 
 def _beliefs(read: Mapping[str, ReadImages], test_images: Path, classes: Sequence[str]) -> Figure:

@@ -61,7 +61,7 @@ def confident_mistakes(
 def belief_picture(watched: Sequence[Watched], classes: Sequence[str]) -> Figure:
     """Draw each image, and beside it for each net its class probabilities after each step, as a heat map.
 
-    The line is where the decision fell: from that step on the answer stays what it is at the end.
+    The line is where the decision fell: below it the answer stays what it is at the end.
     """
     labels = list(watched[0].beliefs)
     figure = Figure(figsize=(2.0 + 2.3 * len(labels), 0.6 + 2.1 * len(watched)), layout="constrained")
@@ -76,7 +76,7 @@ def belief_picture(watched: Sequence[Watched], classes: Sequence[str]) -> Figure
             if row == 0:
                 axes.set_title(f"{shorten(label, 24)}\n{axes.get_title()}", fontsize=10, parse_math=False)
     figure.colorbar(shades, ax=grid[:, -1], shrink=0.5, label="probability")
-    figure.suptitle("What a net believes, step by step (line: the decision)", fontsize=11)
+    figure.suptitle("What a net believes, step by step (line: decided)", fontsize=11)
     return figure
 
 
@@ -88,7 +88,8 @@ def _draw_belief(axes: Axes, watched: Watched, label: str, classes: Sequence[str
         believed_RK, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest",
         extent=(-0.5, len(classes) - 0.5, last, 0),
     )  # fmt: skip
-    axes.axhline(int(beliefs.decided_at()[0]), color=COLOURS[1], linewidth=1.6)
+    deciding = int(np.searchsorted(beliefs.steps_R, beliefs.decided_at()[0]))
+    axes.axhline(int(beliefs.steps_R[deciding - 1]) if deciding else 0, color=COLOURS[1], linewidth=1.8)
     answer = int(believed_RK[-1].argmax())
     verdict = "right" if answer == watched.label else "wrong"
     title = f"{verdict}: {shorten(classes[answer], 8)}, {believed_RK[-1, answer]:.0%}"
