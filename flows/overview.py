@@ -1,4 +1,4 @@
-"""The figures of a whole run, for the page of its best model in MLflow."""
+"""The figures of a whole run, for the page of its candidate in MLflow."""
 
 from collections.abc import Mapping
 
@@ -8,15 +8,16 @@ from flows.stages import Outcome, compare
 
 
 def show_overview(session: Session, outcome: Outcome, run_ids: Mapping[str, str]) -> None:
-    """Give the run of the best model in MLflow the figures in which all are side by side, if there are several."""
+    """Give the candidate's run in MLflow the figures with all models side by side, if there are several."""
     if len(outcome.trained) == 1:
         return
     trained = {(outcome.config.variants[each.variant].label, each.seed): each for each in outcome.trained}
-    models, rows = [], compare(session, outcome).rows
-    for row in rows:
+    models, leaderboard = [], compare(session, outcome)
+    for row in leaderboard.rows:
         its = trained[row.label, row.seed].model_dump(include={"training", "evaluation"})
         models.append({**its, "row": row.model_dump(mode="json")})
+    chosen = leaderboard.candidate().row
     session.submit(
         tasks.show_overview, models=models, dataset=outcome.dataset.model_dump(), config=outcome.config,
-        run_id=run_ids[trained[rows[0].label, rows[0].seed].label],
+        run_id=run_ids[trained[chosen.label, chosen.seed].label],
     ).result()  # fmt: skip

@@ -20,7 +20,9 @@ THUMBNAIL = 256  # pixels, the longer side
 
 
 def log_beliefs(tracking: Tracking, run_id: str, training: Path, events: Sequence[Event]) -> None:
-    """Log what a net believed of the watched images after each epoch, at most 30 of them, as images with steps.
+    """Log what a net believed of the watched images before its training (step 0) and after each epoch.
+
+    At most 30 pictures, as images with steps.
 
     The files have the names that MLflow's log_image gives them, but for each epoch always the same: again, it
     changes nothing.
@@ -28,7 +30,8 @@ def log_beliefs(tracking: Tracking, run_id: str, training: Path, events: Sequenc
     from rnnpipe.training.watching import beliefs_of, read_watched  # brings torch
 
     watched, steps = read_watched(training), int(read_json(training / SPEC_FILE)["steps"])
-    told = [event for event in epochs_of(list(events)) if event.get("belief")]
+    starts = [{**event, "epoch": 0} for event in events if event["event"] == "start"]
+    told = [event for event in [*starts, *epochs_of(list(events))] if event.get("belief")]
     if watched is None or not told:
         return
     from PIL import Image

@@ -3,7 +3,8 @@
 Losses of single steps are hexadecimal floats, so that they are exact. Trackers and progress displays read the
 journal; training never waits for them.
 
-    start       variant, seed, parameters, device, threads, precision, torch, epochs, updates_per_epoch, images, …
+    start       variant, seed, parameters, device, threads, precision, torch, epochs, updates_per_epoch, images,
+                belief (of the untrained net), …
     steps       epoch, first_step, losses (hexadecimal), samples_per_s
     checkpoint  epoch (under way), step
     epoch       epoch, step, train_loss, learning_rate, validation_loss, validation_accuracy, wall_s,

@@ -32,7 +32,7 @@ from rnnpipe.training.loop import Fit, Outcome
 from rnnpipe.training.preflight import check_before_training
 from rnnpipe.training.setting import Setting, TrainingData
 from rnnpipe.training.threads import Threads, settle, threads_at_start
-from rnnpipe.training.watching import save_watched
+from rnnpipe.training.watching import believed, save_watched
 
 Facts = dict[str, Any]
 
@@ -93,7 +93,8 @@ def _train(
     with _stopping_at_sigterm(fitting), Journal(folder, progress.mark, progress.journal_line) as journal:
         if is_new:
             totals = {"epochs": setting.config.epochs, "updates_per_epoch": fitting.updates_per_epoch}
-            journal.append(event_line("start", **facts, **totals, images=len(data.train_y_N)))
+            belief = believed(network, data, setting)
+            journal.append(event_line("start", **facts, **totals, images=len(data.train_y_N), belief=belief))
         if fitting.passed_over or not is_new:
             note = "; ".join([*fitting.passed_over, *_other_kernels(begun, reason)])
             journal.append(event_line("resumed", epoch=progress.epoch, step=progress.step, note=note))
