@@ -15,7 +15,7 @@ from workspaces import TINY_LABELS, Done, Workspace, done, free_port
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.addresses import sqlite_uri
 from rnnpipe.tracking.client import open_tracking
-from rnnpipe.tracking.views import comparison_url, model_version_url
+from rnnpipe.tracking.views import comparison_url, model_version_url, run_url
 
 CHROMIUM = shutil.which("chromium")
 CALM = (
@@ -110,6 +110,30 @@ def test_the_comparison_opens_ranked(workspace: Workspace, pages: Pages, page: A
     assert [name for name in shown if name in best] == best
     page.locator("label:has(input[name='runs-view-mode'][value='CHART'])").click()
     page.locator("[data-testid='experiment-view-compare-runs-card-drag-handle'], .js-plotly-plot").first.wait_for()
+
+
+@pytest.mark.browser
+def test_a_run_shows_how_belief_forms_and_its_candidate_all_models_side_by_side(
+    workspace: Workspace, pages: Pages, page: Any
+) -> None:
+    tracking = open_tracking(sqlite_uri(workspace.home / "mlflow.db"), "digits-rows", workspace.home)
+    (run, *_) = tracking.client.search_runs([tracking.experiment_id], "tags.`rnnpipe.overview` != ''")
+    address = run_url(pages.mlflow, tracking.experiment_id, run.info.run_id)
+    failed: list[str] = []
+    page.on("response", lambda answer: failed.append(answer.url) if answer.status >= 500 else None)
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.goto(address.replace("?", "/model-metrics?"))
+    page.get_by_placeholder("Search metric charts").fill("belief")
+    page.locator("[role='slider']").first.wait_for()
+    page.wait_for_function(
+        "[...document.images].some(each => /image|blob/.test(each.src) && each.naturalWidth > 200)"
+    )
+    shown = tracking.client.list_artifacts(run.info.run_id, "overview")
+    assert {"overview/belief.png", "overview/learning_curves.png"} <= {each.path for each in shown}
+    page.goto(address.replace("?", "/artifacts/overview/belief.png?"))
+    page.reload()
+    page.wait_for_function("[...document.images].some(each => each.naturalHeight > 800)")
+    assert not failed
 
 
 @pytest.mark.browser
