@@ -19,6 +19,7 @@ from rnnpipe.cli.reproduce import reproduce
 from rnnpipe.cli.retrain import retrain
 from rnnpipe.cli.run import demos, run
 from rnnpipe.cli.services import down, ui, up
+from rnnpipe.cli.serving import demo, serve_model
 from rnnpipe.cli.stack import stack
 from rnnpipe.cli.sync import sync
 from rnnpipe.cli.why import why
@@ -38,8 +39,8 @@ def cli() -> None:
 
 
 COMMANDS = (
-    run, retrain, why, sync, validate, variants, datasets, demos, predict, reproduce,
-    champions, promote, rollback, prune, deploy, serve, worker, announce, stack, ui, up, down, doctor,
+    run, retrain, why, sync, validate, variants, datasets, demos, predict, demo, reproduce,
+    champions, promote, rollback, prune, serve_model, deploy, serve, worker, announce, stack, ui, up, down, doctor,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

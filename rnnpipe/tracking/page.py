@@ -1,4 +1,4 @@
-"""The MLflow page of a workspace: the lean server, on loopback."""
+"""MLflow's servers, as command lines: the lean page of a workspace, and the one that answers for a model."""
 
 import os
 import sys
@@ -22,3 +22,14 @@ def page_command(workspace: Path, port: int) -> tuple[list[str], dict[str, str]]
         "--workers", "1", "--default-artifact-root", str(workspace / "artifacts"),
     ]  # fmt: skip
     return command, {**os.environ, **LEAN}
+
+
+def model_server_command(uri: str, model_uri: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """Return command line and environment of the server of a model, with the packages that are installed here."""
+    command = [
+        sys.executable, "-P", "-m", "mlflow", "models", "serve", "--model-uri", model_uri,
+        "--env-manager", "local", "--host", HOST, "--port", str(port),
+    ]  # fmt: skip
+    # it looks for uvicorn on the path, where that of another environment may come first
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return command, {**os.environ, **LEAN, "MLFLOW_TRACKING_URI": uri, "PATH": path}

@@ -31,6 +31,8 @@ WORK = {
     "up": "flows.server.keep_server",
     "down": "flows.server.stop_server",
     "predict": "rnnpipe.tracking.client.open_tracking",
+    "demo": "rnnpipe.tracking.client.open_tracking",
+    "serve-model": "rnnpipe.tracking.client.open_tracking",
     "reproduce": "rnnpipe.tracking.client.open_tracking",
     "why": "flows.why.forecast",
     "doctor": "flows.doctor.examine",
