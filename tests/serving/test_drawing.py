@@ -75,7 +75,7 @@ def test_digits_fill_their_frame_as_the_training_images_do() -> None:
                - np.array(ndimage.center_of_mass(image.astype(float)))).max()
         for image in raw.train_images_NHW[:200]
     ]  # fmt: skip
-    assert np.mean(same) > 0.8 and max(shift) <= 1
+    assert np.mean(same) > 0.8 and max(shift) < 1.01
     image = frame_drawing(drawing_of(90, 50, 0, 0), (8, 8), framing)
     assert box_of(image)[0] == 8
 
