@@ -30,7 +30,8 @@ def demo(model: str | None, port: int, no_open: bool) -> None:
     except Terminated:
         raise
     except KeyboardInterrupt:
-        click.echo("the page is closed")
+        pass
+    click.echo("the page is closed")
 
 
 @click.command(short_help="Serve a registered model over HTTP; it follows the champion.")

@@ -92,6 +92,7 @@ def server_of(app: FastAPI) -> uvicorn.Server:
 @contextlib.contextmanager
 def answering(app: FastAPI, listener: socket.socket) -> Iterator[None]:
     """Let an app answer within the block, in a thread of its own; at the end, requests under way are finished."""
+    listener.listen()  # who asks before the server is ready waits
     server = server_of(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="answers", daemon=True)
     thread.start()

@@ -32,4 +32,9 @@ def model_server_command(uri: str, model_uri: str, port: int) -> tuple[list[str]
     ]  # fmt: skip
     # it looks for uvicorn on the path, where that of another environment may come first
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return command, {**os.environ, **LEAN, "MLFLOW_TRACKING_URI": uri, "PATH": path}
+    told = {
+        "UVICORN_ACCESS_LOG": "false",
+        "MLFLOW_TRACKING_URI": uri,
+        "PATH": path,
+    }  # a log of all requests only grows
+    return command, {**os.environ, **LEAN, **told}
