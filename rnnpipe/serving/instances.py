@@ -13,7 +13,7 @@ import httpx
 from rnnpipe.errors import ServiceError
 from rnnpipe.evaluation.spec import SPEC_FILE, ModelSpec
 from rnnpipe.files import read_json
-from rnnpipe.processes.service import keeper_of, start_keeper, using, wait_until_stopped
+from rnnpipe.processes.service import is_wanted, keeper_of, start_keeper, using, wait_until_stopped
 from rnnpipe.serving.loopback import HOST, free_port
 from rnnpipe.tracking.client import Tracking
 from rnnpipe.tracking.page import model_server_command
@@ -81,7 +81,8 @@ class Instances:
     """The servers that were started here. One thread calls it all: the locks of their users belong to it."""
 
     def __init__(self, tracking: Tracking, workspace: Path) -> None:
-        self.tracking, self.workspace = tracking, workspace
+        self.tracking, self.folder, self.workspace = tracking, workspace / "serving", workspace
+        _sweep(self.folder)
         self._open: list[tuple[Instance, contextlib.ExitStack]] = []
 
     def start(self, version: Version) -> Instance:
@@ -110,17 +111,28 @@ class Instances:
         model = fetch_model(self.tracking, version, self.workspace)
         spec = ModelSpec.model_validate(read_json(model / SPEC_FILE))
         port = free_port()
-        folder = self.workspace / "serving" / f"{version.number}-{port}"
+        folder = self.folder / f"{version.number}-{port}"
         command, environment = model_server_command(self.tracking.uri, version.uri, port)
         instance = Instance(version, spec, f"http://{HOST}:{port}", folder)
+        came_up = False
         try:
             with using(folder):
                 start_keeper(folder, command, environment)
                 _wait_until_up(instance)
+                came_up = True
                 yield instance
         finally:
             wait_until_stopped(folder)
-        shutil.rmtree(folder, ignore_errors=True)  # where it failed, its output is left
+            if came_up:  # else its output is looked at
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what servers have left that failed, or whose command was killed."""
+    for path in folder.glob("*"):
+        is_old = path.stat().st_mtime < time.time() - START_TIMEOUT_S  # a younger one may be starting
+        if is_old and keeper_of(path) is None and not is_wanted(path):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _wait_until_up(instance: Instance) -> None:

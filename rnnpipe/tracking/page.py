@@ -32,9 +32,5 @@ def model_server_command(uri: str, model_uri: str, port: int) -> tuple[list[str]
     ]  # fmt: skip
     # it looks for uvicorn on the path, where that of another environment may come first
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    told = {
-        "UVICORN_ACCESS_LOG": "false",
-        "MLFLOW_TRACKING_URI": uri,
-        "PATH": path,
-    }  # a log of all requests only grows
-    return command, {**os.environ, **LEAN, **told}
+    no_log = {"UVICORN_ACCESS_LOG": "false"}  # of every request: it would only grow
+    return command, {**os.environ, **LEAN, **no_log, "MLFLOW_TRACKING_URI": uri, "PATH": path}
