@@ -205,6 +205,7 @@ def test_the_package_can_be_built_from_what_the_image_copies(tmp_path: Path) -> 
     (wheel,) = wheels.iterdir()
     packed = set(zipfile.ZipFile(wheel).namelist())
     sources = [path for name in ("flows", "rnnpipe") for path in ROOT.glob(f"{name}/**/*.py")]
+    sources += [path for suffix in ("c", "h", "html") for path in ROOT.glob(f"rnnpipe/**/*.{suffix}")]
     assert {path.relative_to(ROOT).as_posix() for path in sources} <= packed
 
 
