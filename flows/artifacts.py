@@ -1,13 +1,18 @@
-"""What Prefect's pages show of a run: the leaderboard as a table, the verdict, links to MLflow."""
+"""What Prefect's pages show of a run: the leaderboard as a table, the verdict, its page, links to MLflow."""
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.judging import Judgement
+from flows.reporting import run_of
 from flows.session import Session
 from flows.stages import Outcome, conditions_of
 from rnnpipe.credentials import without_credentials
+from rnnpipe.errors import TrackingError
 from rnnpipe.evaluation.leaderboard import Leaderboard
+from rnnpipe.reporting.facts import trained_of
+from rnnpipe.reporting.run_page import REPORT_NAME
 from rnnpipe.tracking.addresses import is_server
+from rnnpipe.tracking.reports import page_path
 from rnnpipe.tracking.views import comparison_url
 
 UI_ADDRESS = "http://127.0.0.1:5000"
@@ -35,3 +40,21 @@ def publish(session: Session, outcome: Outcome, leaderboard: Leaderboard, judgem
         text = f"# {verdict.decision}\n\n`{judgement.version.uri}` ({row.name}): {verdict.reason}.\n"
         text += f"\n{verdict.evidence}\n"
         create_markdown_artifact(key=f"verdict-{config.task}", markdown=text)
+    create_markdown_artifact(
+        key=f"report-{config.task}", markdown=_where_the_page_is(session, outcome, leaderboard)
+    )
+
+
+def _where_the_page_is(session: Session, outcome: Outcome, leaderboard: Leaderboard) -> str:
+    """Return in Markdown where the run's page lies in MLflow, and how to have it as a file."""
+    run = run_of(outcome)
+    text = f"`rnnpipe report {run}` writes all of this run, with its figures, as one HTML file."
+    if session.tracking_problem:
+        return text
+    best = trained_of(leaderboard.candidate().row, outcome.config, outcome.trained)
+    try:
+        tracking = session.tracking(outcome.config)
+        path = page_path(tracking, best.training.key)
+    except TrackingError:  # MLflow was there a moment ago; the file can be had all the same
+        return text
+    return f"[{REPORT_NAME}]({mlflow_page(tracking.uri)}/{path}) in MLflow. {text}" if path else text

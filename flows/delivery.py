@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from flows.judging import Judgement, judge_and_promote
 from flows.overview import show_overview
+from flows.reporting import keep, report
 from flows.session import Session
 from flows.spool import delivering, spool_folder, waiting
 from flows.stages import Outcome, record_all
@@ -29,6 +30,7 @@ def deliver(session: Session, outcome: Outcome) -> Judgement | None:
     Where MLflow can't be reached it stays in the spool, and `session.tracking_problem` says so.
     """
     path = spool_folder(session.workspace) / f"{_name(outcome)}.json"
+    keep(session, outcome)
     with delivering(path):
         write_json(path, outcome.model_dump(mode="json"))
         try:
@@ -72,6 +74,7 @@ def _deliver(session: Session, outcome: Outcome, path: Path) -> Judgement | None
         )  # fmt: skip
         if judgement.verdict.champion_version != judgement.version.uri:
             _show_trend(session, outcome)
+    report(session, outcome, judgement)
     path.unlink(missing_ok=True)
     return judgement
 

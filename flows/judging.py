@@ -6,20 +6,24 @@ from typing import Any
 
 from flows import tasks
 from flows.session import Session
-from flows.stages import Outcome, Trained, compare, evaluate_model, sequences_of
+from flows.stages import Outcome, compare, evaluate_model, report_of, sequences_of
 from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import DataError, TrackingError
 from rnnpipe.evaluation.leaderboard import Candidate
 from rnnpipe.evaluation.promotion import Verdict, decide, hold
+from rnnpipe.evaluation.spec import SPEC_FILE, ModelSpec
 from rnnpipe.evaluation.standing import Standing
-from rnnpipe.files import digest_of
+from rnnpipe.files import digest_of, read_json
 from rnnpipe.references import StageRef
+from rnnpipe.reporting.card import Model, version_card
+from rnnpipe.reporting.facts import FIGURES, Trained, run_folder, trained_of
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
 from rnnpipe.tracking.looks import count_looks
 from rnnpipe.tracking.promotion import fetch_model
 from rnnpipe.tracking.recording import conditions
 from rnnpipe.tracking.registry import Version
+from rnnpipe.tracking.reports import PIPELINE_RUN_TAG
 from rnnpipe.training.environment import Environment
 
 MAX_JUDGEMENTS = 10  # each is against another champion, which is as good at least as the one before
@@ -45,18 +49,17 @@ def judge_and_promote(session: Session, outcome: Outcome, run_ids: Mapping[str, 
     if not config.registry.register_model:
         return None
     candidate = compare(session, outcome).candidate()
-    chosen = next(
-        each for each in outcome.trained
-        if (config.variants[each.variant].label, each.seed) == (candidate.row.label, candidate.row.seed)
-    )  # fmt: skip
+    chosen = trained_of(candidate.row, config, outcome.trained)
     version = _register(session, outcome, candidate, chosen=chosen, run_id=run_ids[chosen.label])
+    card = version_card(version.uri, _model(session, outcome, candidate, chosen))
     for _ in range(MAX_JUDGEMENTS):
         verdict, measured = _judge(session, outcome, version, chosen)
         if verdict.champion_version == version.uri:  # what once made it champion stays written on it
             break
         if session.submit(
             tasks.apply_verdict, version=version, verdict=verdict, config=config, run_id=run_ids[chosen.label],
-            dataset=outcome.dataset.model_dump(), measured=measured,
+            dataset=outcome.dataset.model_dump(), measured=measured, card=card,
+            figures=run_folder(session.workspace, outcome.tags[PIPELINE_RUN_TAG]) / FIGURES,
         ).result():  # fmt: skip
             break
     else:
@@ -81,6 +84,18 @@ def _register(
         tags={**outcome.tags, **_record_of(session, config, outcome.dataset, chosen)},
     ).result()  # fmt: skip
     return version
+
+
+def _model(session: Session, outcome: Outcome, candidate: Candidate, chosen: Trained) -> Model:
+    spec = ModelSpec.model_validate(read_json(session.store.resolve(chosen.training).path / SPEC_FILE))
+    return Model(
+        spec=spec,
+        candidate=candidate,
+        report=report_of(session, chosen.evaluation),
+        training=chosen.training.facts,
+        dataset=outcome.dataset.facts,
+        dataset_digest=outcome.dataset.digest,
+    )
 
 
 def _record_of(session: Session, config: PipelineConfig, dataset: StageRef, chosen: Trained) -> dict[str, str]:

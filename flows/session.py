@@ -21,6 +21,7 @@ from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import DeviceError, RnnpipeError, TrackingError, explained
 from rnnpipe.explanation import Plan
 from rnnpipe.references import Recipe
+from rnnpipe.reporting.facts import Stage
 from rnnpipe.store import Store, workspace_root
 from rnnpipe.tracking.addresses import resolve_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
@@ -43,6 +44,7 @@ class Session:
         self.store = Store.of_workspace()
         self.launcher = take_launcher()
         self.failures: list[tuple[str, BaseException]] = []
+        self.stages: list[Stage] = []
         self.tracking_problem = ""
         self.had_the_device = False
         self._told: set[str] = set()
@@ -56,6 +58,7 @@ class Session:
         plan = self.store.plan(recipe)
         if not plan.present:
             self.launcher.warm_up()  # sooner or later something is trained or measured
+        self.stages.append(Stage(name=name, sentence=plan.sentence))
         self.progress.stage(name, plan.sentence)
         return plan
 

@@ -19,26 +19,18 @@ from rnnpipe.evaluation.job import evaluation_recipe
 from rnnpipe.evaluation.leaderboard import Leaderboard, LeaderboardRow, TrainingSummary
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.references import Recipe, Reference, StageRef
+from rnnpipe.reporting.facts import Failure, Stage, Trained
 from rnnpipe.tracking.views import save_comparison_view
 from rnnpipe.training.job import training_recipe
 
 SHOWN_PARAMS = ("variant", "seed", "sequence.name", "training.epochs", "training.learning_rate")
 
 
-class Trained(Reference):
-    """A variant (by its place in the config) with a seed: trained and, from `evaluate_all` on, measured."""
-
-    label: str
-    variant: int
-    seed: int
-    training: StageRef
-    evaluation: StageRef | None = None
-
-
 class Outcome(Reference):
     """What a run has trained and measured, and MLflow is to hold; `tags` tie it together there.
 
-    `basis` is everything that can change the verdict on it, `drift` how its images differ from the champion's.
+    `basis` is everything that can change the verdict on it, `drift` how its images differ from the champion's,
+    `stages` why each stage ran, `failures` the trainings that came to no model.
     """
 
     config: PipelineConfig
@@ -47,6 +39,8 @@ class Outcome(Reference):
     tags: dict[str, str]
     basis: dict[str, Any] = Field(default_factory=dict)
     drift: DriftReport | None = None
+    stages: tuple[Stage, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
 
 def submit_stage(session: Session, stage: Task[..., Any], name: str, recipe: Recipe, **arguments: Any) -> Pending:

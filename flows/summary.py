@@ -1,33 +1,14 @@
 """What a pipeline run ends with: leaderboard, verdict, version, failures, addresses."""
 
-from typing import Self
-
 from pydantic import BaseModel, ConfigDict
 
 from flows.judging import Judgement
 from flows.session import Session
 from flows.stages import Outcome, conditions_of
 from rnnpipe.credentials import mask_credentials
-from rnnpipe.errors import RnnpipeError
 from rnnpipe.evaluation.leaderboard import Leaderboard
 from rnnpipe.evaluation.promotion import Verdict
-
-
-class Failure(BaseModel):
-    """A training that didn't come to its end."""
-
-    model_config = ConfigDict(frozen=True)
-
-    label: str
-    message: str
-    fix: str
-
-    @classmethod
-    def of(cls, label: str, error: BaseException) -> Self:
-        """Take message and fix of an error, whatever its kind."""
-        if isinstance(error, RnnpipeError):
-            return cls(label=label, message=error.message, fix=error.fix)
-        return cls(label=label, message=f"{type(error).__name__}: {error}", fix="")
+from rnnpipe.reporting.facts import Failure
 
 
 class RunSummary(BaseModel):
@@ -62,7 +43,7 @@ def summarize(
         flow_run_id=session.flow_run_id,
         task=config.task,
         leaderboard=leaderboard,
-        failures=tuple(Failure.of(label, error) for label, error in session.failures),
+        failures=outcome.failures,
         chosen_by=judgement.candidate.chosen_by if judgement else "",
         verdict=judgement.verdict if judgement else None,
         model_name=config.model_name,

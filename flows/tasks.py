@@ -19,7 +19,7 @@ from rnnpipe.evaluation import job as evaluation_job
 from rnnpipe.evaluation.leaderboard import LeaderboardRow
 from rnnpipe.evaluation.promotion import Verdict
 from rnnpipe.evaluation.standing import Standing
-from rnnpipe.files import read_json, scratch_folder
+from rnnpipe.files import read_json
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.tracking import promotion
 from rnnpipe.tracking.pictures import log_overview
@@ -153,23 +153,24 @@ def register_model(
 
 @task(name="promote", task_run_name="judge version {version.number}", persist_result=False)
 def apply_verdict(
-    version: Version, verdict: Verdict, config: PipelineConfig, *, run_id: str, dataset: Json, measured: list[Json]
-) -> bool:
+    version: Version, verdict: Verdict, config: PipelineConfig, *, run_id: str, card: str, dataset: Json,
+    measured: list[Json], figures: Path,
+) -> bool:  # fmt: skip
     """Write the verdict on the version and, if it says so, make it the champion; False if it has to be redone.
 
-    `measured` are the evaluations of version and champion, if they were compared: what changed is drawn.
+    `measured` are the evaluations of version and champion, if they were compared: what changed is drawn, and kept
+    in the folder `figures`. `card` is the version's model card.
     """
     store, pictures = session().store, list[Path]()
-    with scratch_folder() as folder:
-        if measured:
-            from rnnpipe.evaluation.changes import draw_changes  # brings matplotlib
+    if measured:
+        from rnnpipe.evaluation.changes import draw_changes  # brings matplotlib
 
-            standings = [Standing.read("", store.resolve(StageRef(**each)).path) for each in measured]
-            images = store.resolve(StageRef(**dataset)).path / TEST_IMAGES_FILE
-            pictures = draw_changes(folder, images, *standings)
-        return promotion.apply_verdict(
-            session().tracking(config), version, verdict, run_id=run_id, pictures=pictures
-        )
+        standings = [Standing.read("", store.resolve(StageRef(**each)).path) for each in measured]
+        images = store.resolve(StageRef(**dataset)).path / TEST_IMAGES_FILE
+        pictures = draw_changes(figures, images, *standings)
+    return promotion.apply_verdict(
+        session().tracking(config), version, verdict, run_id=run_id, pictures=pictures, card=card
+    )
 
 
 @task(name="overview", task_run_name="overview", persist_result=False)

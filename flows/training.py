@@ -11,6 +11,7 @@ from flows.summary import RunSummary, summarize
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.drift import DriftReport
 from rnnpipe.references import StageRef
+from rnnpipe.reporting.facts import Failure
 from rnnpipe.tracking.judged import FAILED, Basis
 
 
@@ -27,8 +28,10 @@ def train_and_judge(
     if session.failures:  # the next retraining is to try again
         judged_on[FAILED] = sorted(label for label, _ in session.failures)
     outcome = Outcome(
-        config=config, dataset=dataset, trained=trained, tags=session.tags(), basis=judged_on, drift=drift
-    )
+        config=config, dataset=dataset, trained=trained, tags=session.tags(), basis=judged_on, drift=drift,
+        stages=tuple(session.stages),
+        failures=tuple(Failure.of(label, error) for label, error in session.failures),
+    )  # fmt: skip
     leaderboard = compare(session, outcome)
     judgement = deliver(session, outcome)
     publish(session, outcome, leaderboard, judgement)

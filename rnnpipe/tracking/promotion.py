@@ -7,6 +7,7 @@ from pathlib import Path
 from rnnpipe.evaluation.promotion import Decision, Verdict
 from rnnpipe.evaluation.spec import MODEL_FILES
 from rnnpipe.files import scratch_folder, write_json
+from rnnpipe.reporting.card import CARD_HEADING
 from rnnpipe.store import Entry
 from rnnpipe.tracking import registry
 from rnnpipe.tracking.client import Tracking, download, mlflow, mlflow_errors, retried
@@ -61,14 +62,21 @@ def register_trained(
 
 @retried
 def apply_verdict(
-    tracking: Tracking, version: Version, verdict: Verdict, *, run_id: str, pictures: Sequence[Path] = ()
+    tracking: Tracking,
+    version: Version,
+    verdict: Verdict,
+    *,
+    run_id: str,
+    pictures: Sequence[Path] = (),
+    card: str = "",
 ) -> bool:
     """Write a verdict on its version, and move the aliases as it says: who is held is the challenger.
 
-    `run_id` is the run of the version's training: it gets verdict.json and the pictures.
+    `run_id` is the run of the version's training: it gets verdict.json and the pictures. The version's description
+    gets the model card (Markdown), if it has none yet.
     False if the champion isn't the one any more that the version was compared with: then it is to be judged again.
     """
-    record_verdict(tracking, version, verdict, run_id=run_id, pictures=pictures)
+    record_verdict(tracking, version, verdict, run_id=run_id, pictures=pictures, card=card)
     if verdict.decision is Decision.PROMOTE:
         _, _, number = (verdict.champion_version or "").rpartition("/")
         return registry.promote(tracking, version, int(number) if number else None)
@@ -78,9 +86,18 @@ def apply_verdict(
 
 
 def record_verdict(
-    tracking: Tracking, version: Version, verdict: Verdict, *, run_id: str, pictures: Sequence[Path] = ()
+    tracking: Tracking,
+    version: Version,
+    verdict: Verdict,
+    *,
+    run_id: str,
+    pictures: Sequence[Path] = (),
+    card: str = "",
 ) -> None:
-    """Write onto a version and its run what was decided, why, and on which figures; again, it changes nothing."""
+    """Write onto a version and its run what was decided, why, and on which figures; again, it changes nothing.
+
+    What people have written before the verdict stays.
+    """
     with scratch_folder() as folder:
         write_json(folder / VERDICT_FILE, verdict.model_dump(mode="json"))
         files = [folder / VERDICT_FILE, *pictures]
@@ -100,8 +117,8 @@ def record_verdict(
         ]
         links = ", ".join(f"[{file.name}]({path})" for file, path in zip(files, paths, strict=True))
         told = (f"{VERDICT_HEADING} {verdict.decision}: {verdict.reason}", verdict.evidence, links)
-        text = client.get_model_version(version.name, number).description or ""
-        text = "\n\n".join(filter(None, (text.partition(VERDICT_HEADING)[0].rstrip(), *told)))
+        text = (client.get_model_version(version.name, number).description or "").partition(VERDICT_HEADING)[0]
+        text = "\n\n".join(filter(None, (text.rstrip(), "" if CARD_HEADING in text else card, *told)))
         client.update_model_version(version.name, number, text)
 
 

@@ -1,0 +1,69 @@
+"""The page of a run: its facts are kept in the workspace, and MLflow gets the page beside the best model."""
+
+import logging
+
+from flows.judging import Judgement
+from flows.session import Session
+from flows.stages import Outcome, compare, conditions_of
+from rnnpipe.reporting.facts import RunFacts, keep_facts, now
+from rnnpipe.reporting.run_page import run_page
+from rnnpipe.tracking.reports import PIPELINE_RUN_TAG, log_page
+from rnnpipe.training.environment import Environment
+
+SHOWN = ("python", "platform", "torch", "numpy", "cpu_capability", "cores", "revision")  # of an environment
+
+logger = logging.getLogger("rnnpipe.reporting")
+
+
+def run_of(outcome: Outcome) -> str:
+    """Return the run that an outcome is of: another one may deliver it."""
+    return outcome.tags[PIPELINE_RUN_TAG]
+
+
+def keep(session: Session, outcome: Outcome, judgement: Judgement | None = None, *, tracked: bool = False) -> None:
+    """Keep what a run did, so that its page can be made at any time; what goes wrong is told, and stops no run."""
+    try:
+        keep_facts(session.workspace, _facts_of(session, outcome, judgement, tracked=tracked))
+    except Exception as error:
+        logger.warning("run %s has no page: %s: %s", run_of(outcome), type(error).__name__, error)
+
+
+def report(session: Session, outcome: Outcome, judgement: Judgement | None) -> None:
+    """Keep what a delivered run did, and give MLflow its page, as an artifact of the best model's run.
+
+    A page that tells of a verdict isn't replaced by one of a run in which nothing has changed. What goes wrong is
+    told, and stops no run.
+    """
+    try:
+        facts = _facts_of(session, outcome, judgement, tracked=True)
+        keep_facts(session.workspace, facts)
+        log_page(
+            session.tracking(outcome.config), facts.best.training.key,
+            make=lambda: run_page(session.workspace, facts, session.store), replace=not facts.is_unchanged,
+        )  # fmt: skip
+    except Exception as error:
+        logger.warning("MLflow has no page of run %s: %s: %s", run_of(outcome), type(error).__name__, error)
+
+
+def _facts_of(session: Session, outcome: Outcome, judgement: Judgement | None, *, tracked: bool) -> RunFacts:
+    leaderboard = compare(session, outcome)
+    facts = RunFacts(
+        run=run_of(outcome),
+        at=now(),
+        config=outcome.config,
+        dataset=outcome.dataset,
+        trained=outcome.trained,
+        leaderboard=leaderboard,
+        chosen=leaderboard.candidate(),
+        conditions=conditions_of(outcome),
+        stages=outcome.stages,
+        failures=outcome.failures,
+        drift=outcome.drift.sentence if outcome.drift else "",
+        tracked=tracked,
+        verdict=judgement.verdict if judgement else None,
+        model_uri=judgement.version.uri if judgement else "",
+        champion=judgement.champion if judgement else "",
+    )
+    environment = Environment.of_training(session.store.resolve(facts.best.training).path)
+    shown = {name.replace("_", " "): str(getattr(environment, name)) for name in SHOWN}
+    return facts.model_copy(update={"environment": shown})

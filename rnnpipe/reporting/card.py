@@ -1,0 +1,145 @@
+"""The model card: what a registered model is, from what, how good, where its limits are, and how to use it.
+
+Markdown for MLflow's pages. MLflow keeps at most 5,000 characters of a description on a database that counts.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rnnpipe.catalogue import SEQUENCES, VARIANTS
+from rnnpipe.evaluation.leaderboard import Candidate
+from rnnpipe.evaluation.report import ClassReport, EvaluationReport
+from rnnpipe.evaluation.spec import ModelSpec
+from rnnpipe.reporting.page import percent
+
+CARD_HEADING = "### Model card"
+MAX_CHARACTERS = 3600  # the verdict comes after it
+MAX_CLASSES = 12
+MAX_NAME_CHARACTERS = 24
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained and measured model: facts of its training, and of the dataset (with its SHA-256)."""
+
+    spec: ModelSpec
+    candidate: Candidate
+    report: EvaluationReport
+    training: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    dataset_digest: str
+
+
+def version_card(uri: str, model: Model) -> str:
+    """Return the card of a version, such as models:/mnist-rows/3."""
+    parts = [
+        CARD_HEADING,
+        f"**What it is:** {_what(model)}",
+        f"**Trained on:** {_trained_on(model)}",
+        f"**Measured** on {model.report.total:,} test images:",
+        _measured(model.report),
+        f"**Limits:**\n\n{_limits(model)}",
+        use_of(uri, model.spec.image_size),
+    ]
+    return _cut("\n\n".join(parts))
+
+
+def use_of(uri: str, image_size: tuple[int, int] | None = None) -> str:
+    """Return how a model is loaded, asked, served and made again."""
+    shape = f"(N, {image_size[0]}, {image_size[1]})" if image_size else "(N, height, width)"
+    return (
+        "**Use:**\n\n```python\n"
+        f'model = mlflow.pyfunc.load_model("{uri}", model_config={{"device": "cpu"}})\n'
+        f"probabilities = model.predict(images)  # float32 {shape}, 0 to 255\n```\n\n"
+        f"```\nrnnpipe predict {uri} IMAGE\n"
+        f"mlflow models serve -m {uri} --env-manager local\n"
+        f"rnnpipe reproduce {uri}\n```"
+    )
+
+
+def model_card(name: str, champion: Mapping[str, str] | None) -> str:
+    """Return the card of a registered model: its champion, and how it is used.
+
+    `champion` is what is said of the version that is champion, by name; None where none is.
+    """
+    if champion is None:
+        return f"**Champion:** none yet. `rnnpipe champions {name}` lists the versions and their verdicts."
+    lines = "\n".join(f"| {key} | {_plain(value)} |" for key, value in champion.items() if value)
+    return (
+        f"**Champion:**\n\n| | |\n|---|---|\n{lines}\n\nEach version has a model card of its own.\n\n"
+        f"{use_of(f'models:/{name}@champion')}"
+    )
+
+
+def _what(model: Model) -> str:
+    spec, row = model.spec, model.candidate.row
+    height, width = spec.image_size
+    return (
+        f"`{row.label}`, {VARIANTS[spec.variant.name].summary}; {row.parameters:,} weights. It reads an image of"
+        f" {height} x {width} pixels as {spec.steps} steps of {spec.features} values"
+        f" ({SEQUENCES[spec.sequence.name].summary}) and gives the probability of each of {len(spec.classes)}"
+        f" classes: {_classes(spec.classes)}."
+    )
+
+
+def _trained_on(model: Model) -> str:
+    facts, training = model.dataset, model.training
+    return (
+        f"{facts['name']}, out of {facts['train']:,} images (SHA-256 `{model.dataset_digest}`); seed"
+        f" {training['seed']}, epoch {training['best_epoch']} of {training['epochs']}; torch {training['torch']},"
+        f" {training['device']}, {training['threads']} thread(s). Chosen for the {model.candidate.chosen_by}."
+    )
+
+
+def _measured(report: EvaluationReport) -> str:
+    rows = {
+        "accuracy": f"{percent(report.accuracy)} (95 % interval {percent(report.accuracy_low)} to"
+        f" {percent(report.accuracy_high)}; {report.correct:,} correct)",
+        "macro F1": f"{report.macro_f1:.4f}",
+        "calibration error": percent(report.ece),
+        "latency": f"{report.latency_ms_p50:.3g} ms an image (median of {report.latency_repeats},"
+        f" {report.device})",
+        "size": f"{report.weights_bytes:,} bytes of weights",
+    }
+    return "| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+
+
+def _limits(model: Model) -> str:
+    report, (height, width) = model.report, model.spec.image_size
+    worst = min((each for each in report.per_class if each.support), key=lambda each: each.recall)
+    lines = [
+        f"It knows images like those of {model.dataset['name']}: {height} x {width} pixels, one channel, 0 to 255."
+        " The interval holds for such images only.",
+        "It gives one of its classes to every image, also to one that shows none of them.",
+        f"It is weakest on {_worst(worst)}.",
+    ]
+    if model.candidate.row.validation_accuracy is None:
+        lines.append("There were no validation images: what was chosen was chosen on the test images.")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _worst(scores: ClassReport) -> str:
+    return f"class {_code(scores.name)}: {percent(scores.recall)} of {scores.support:,} images are recognised"
+
+
+def _classes(names: Sequence[str]) -> str:
+    more = len(names) - MAX_CLASSES
+    shown = ", ".join(_code(name) for name in names[:MAX_CLASSES])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _code(name: str) -> str:
+    """Return a class' name so that nothing in it counts as Markdown; folders name classes, and people folders."""
+    short = name if len(name) <= MAX_NAME_CHARACTERS else f"{name[: MAX_NAME_CHARACTERS - 1]}…"
+    return f"`{_plain(short).replace('`', chr(39))}`"
+
+
+def _plain(text: str) -> str:
+    """Return a text as one line that fits a cell of a table."""
+    return re.sub(r"\s+", " ", text).replace("|", "/").strip()
+
+
+def _cut(card: str) -> str:
+    return card if len(card) <= MAX_CHARACTERS else f"{card[: MAX_CHARACTERS - 1]}…"

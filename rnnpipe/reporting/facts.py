@@ -1,0 +1,130 @@
+"""What a pipeline run did, as it is kept in the workspace: references, figures and sentences, no data.
+
+From them its page is made: at the run's end, and again whenever somebody asks for it.
+"""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, ValidationError
+
+from rnnpipe.config import PipelineConfig
+from rnnpipe.errors import RnnpipeError
+from rnnpipe.evaluation.leaderboard import Candidate, Leaderboard, TrainingSummary
+from rnnpipe.evaluation.promotion import Verdict
+from rnnpipe.files import read_json, write_json
+from rnnpipe.references import Reference, StageRef
+
+RUNS = "runs"  # the folder of the workspace with a folder a run
+FACTS_FILE = "run.json"
+FIGURES = "figures"  # of a run: those that are of no single evaluation
+
+
+class Trained(Reference):
+    """A variant (by its place in the config) with a seed: trained and, once that is done, measured."""
+
+    label: str
+    variant: int
+    seed: int
+    training: StageRef
+    evaluation: StageRef | None = None
+
+
+class Stage(Reference):
+    """A stage as its run named it, and why it ran or was skipped."""
+
+    name: str
+    sentence: str
+
+
+class Failure(Reference):
+    """A training that didn't come to its end."""
+
+    label: str
+    message: str
+    fix: str
+
+    @classmethod
+    def of(cls, label: str, error: BaseException) -> Self:
+        """Take message and fix of an error, whatever its kind."""
+        if isinstance(error, RnnpipeError):
+            return cls(label=label, message=error.message, fix=error.fix)
+        return cls(label=label, message=f"{type(error).__name__}: {error}", fix="")
+
+
+class RunFacts(Reference):
+    """A pipeline run: what it was to do, what came out, and why each stage ran.
+
+    `chosen` is the model that is registered. Verdict, version and champion are there once MLflow holds the run
+    (`tracked`) and a model was to be registered. `environment` says what the chosen model was trained with.
+    """
+
+    run: str
+    at: str
+    config: PipelineConfig
+    dataset: StageRef
+    trained: tuple[Trained, ...]
+    leaderboard: Leaderboard
+    chosen: Candidate
+    conditions: str
+    environment: dict[str, str] = Field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    drift: str = ""
+    tracked: bool = False
+    verdict: Verdict | None = None
+    model_uri: str = ""
+    champion: str = ""
+
+    @property
+    def best(self) -> Trained:
+        """The model that is registered, with its references."""
+        return trained_of(self.chosen.row, self.config, self.trained)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the best model was the champion before this run."""
+        return self.verdict is not None and self.verdict.champion_version == self.model_uri
+
+
+def trained_of(row: TrainingSummary, config: PipelineConfig, trained: Iterable[Trained]) -> Trained:
+    """Return the training that a row of the leaderboard tells of."""
+    names = (row.label, row.seed)
+    return next(each for each in trained if (config.variants[each.variant].label, each.seed) == names)
+
+
+def run_folder(workspace: Path, run: str) -> Path:
+    """Return the folder of what is kept of a run."""
+    return workspace / RUNS / run
+
+
+def keep_facts(workspace: Path, facts: RunFacts) -> None:
+    """Write a run's facts; later ones replace earlier ones."""
+    write_json(run_folder(workspace, facts.run) / FACTS_FILE, facts.model_dump(mode="json"))
+
+
+def read_facts(workspace: Path, run: str) -> RunFacts | None:
+    """Return the facts of a run; None where none are kept that this rnnpipe can read."""
+    return _read(run_folder(workspace, run) / FACTS_FILE)
+
+
+def kept_facts(workspace: Path) -> list[RunFacts]:
+    """Return the facts of all runs that are kept, the newest first."""
+    paths = sorted(
+        (workspace / RUNS).glob(f"*/{FACTS_FILE}"), key=lambda path: path.stat().st_mtime_ns, reverse=True
+    )
+    return [facts for path in paths if (facts := _read(path)) is not None]
+
+
+def now() -> str:
+    """Return the time as it is kept and shown."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+
+
+def _read(path: Path) -> RunFacts | None:
+    try:
+        return RunFacts.model_validate(read_json(path))
+    except (OSError, ValidationError, ValueError):
+        return None
