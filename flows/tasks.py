@@ -78,7 +78,7 @@ def train_variant(
 
     def follow(training: Path, events: list[Event]) -> None:
         if events and training not in runs:
-            spec = run_spec(recipe.key, training, name=label, params=config_params(config, job), tags=tags)
+            spec = run_spec(recipe.key, training, name=label, params=config.params_of(**job), tags=tags)
             runs[training] = LiveRun(lambda: current.tracking_if_up(config), spec)
         for event in events:
             current.training(label, event, config)
@@ -126,7 +126,7 @@ def record(
     """Make MLflow hold all of a training and its evaluation; returns the id of the run there."""
     store = session().store
     trained = store.resolve(StageRef(**training))
-    spec = run_spec(trained.ref.key, trained.path, name=label, params=config_params(config, job), tags=tags)
+    spec = run_spec(trained.ref.key, trained.path, name=label, params=config.params_of(**job), tags=tags)
     return record_run(
         session().tracking(config),
         spec,
@@ -191,16 +191,3 @@ def show_overview(models: list[Json], dataset: Json, config: PipelineConfig, *, 
         return draw_overview(folder, drawn, store.resolve(StageRef(**dataset)).path / TEST_IMAGES_FILE)
 
     log_overview(session().tracking(config), run_id, [each.ref.digest for each in evaluations], draw)
-
-
-def config_params(config: PipelineConfig, job: Json) -> Json:
-    """Return the resolved config of one training as nested parameters."""
-    variant = config.variants[job["variant"]]
-    params = config.model_dump(mode="json", exclude={"variants", "seeds", "registry", "tracking", "name"})
-    params["training"] = config.training_of(variant).model_dump(mode="json")
-    return {
-        **params,
-        "variant": variant.label,
-        "variant_config": variant.model_dump(mode="json"),
-        "seed": job["seed"],
-    }

@@ -47,9 +47,9 @@ def what_differs(inputs: Inputs, earlier: Sequence[Inputs]) -> str:
     """Return the reason to run a stage: how its inputs differ from the most similar of `earlier`, newest first."""
     if not earlier:
         return "nothing like it is stored yet"
-    differences = _differences(min(earlier, key=lambda other: _distance(other, inputs)), inputs)
-    more = len(differences) - MAX_DIFFERENCES
-    shown = ", ".join(differences[:MAX_DIFFERENCES])
+    found = differences(min(earlier, key=lambda other: _distance(other, inputs)), inputs)
+    more = len(found) - MAX_DIFFERENCES
+    shown = ", ".join(found[:MAX_DIFFERENCES])
     return f"{shown} and {more} more" if more > 0 else shown
 
 
@@ -66,10 +66,10 @@ def _distance(old: Inputs, new: Inputs) -> tuple[int, int]:
     """Return how unlike two outputs are: other variants and seeds first, then the number of differences."""
     before, after = _flatten(old), _flatten(new)
     kin = sum(before.get(name) != after.get(name) for name in ("variant.name", "seed"))
-    return kin, len(_differences(old, new))
+    return kin, len(differences(old, new))
 
 
-def _differences(old: Inputs, new: Inputs) -> list[str]:
+def differences(old: Inputs, new: Inputs) -> list[str]:
     """Return "field old → new" for each input that differs; of digests, the first eight characters."""
     before, after = _flatten(old), _flatten(new)
     lines = []

@@ -10,11 +10,13 @@ import click
 from rnnpipe import __version__
 from rnnpipe.cli.champions import champions, promote, rollback
 from rnnpipe.cli.check import datasets, validate, variants
+from rnnpipe.cli.compare import compare
 from rnnpipe.cli.deploy import announce, deploy, serve, worker
 from rnnpipe.cli.doctor import doctor
 from rnnpipe.cli.interrupts import exit_code_of, raise_on_sigterm
 from rnnpipe.cli.predict import predict
 from rnnpipe.cli.prune import prune
+from rnnpipe.cli.report import report
 from rnnpipe.cli.reproduce import reproduce
 from rnnpipe.cli.retrain import retrain
 from rnnpipe.cli.run import demos, run
@@ -26,7 +28,8 @@ from rnnpipe.cli.why import why
 from rnnpipe.errors import RnnpipeError, explained
 
 EPILOG = """Exit codes: 0 done, 1 unexpected, 2 config or arguments, 3 data, 4 training, 5 MLflow, 6 Prefect,
-7 device, 8 disk, 130 interrupted (Ctrl-C), 143 terminated. --debug, anywhere, shows the traceback of an error."""
+7 device, 8 disk, 130 interrupted (Ctrl-C), 143 terminated; of `compare` also 10 A is better, 11 B is better,
+12 other test images. --debug, anywhere, shows the traceback of an error."""
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -39,7 +42,7 @@ def cli() -> None:
 
 
 COMMANDS = (
-    run, retrain, why, sync, validate, variants, datasets, demos, predict, demo, reproduce,
+    run, retrain, why, report, compare, sync, validate, variants, datasets, demos, predict, demo, reproduce,
     champions, promote, rollback, prune, serve_model, deploy, serve, worker, announce, stack, ui, up, down, doctor,
 )  # fmt: skip
 for command in COMMANDS:

@@ -50,6 +50,7 @@ def print_outcome(summary: "RunSummary") -> None:
         console.print(f"\nnot tracked: {summary.tracking_problem}", style="red", markup=False)
     console.print("\nnext:")
     console.print(f"  {command('ui')}    the MLflow page (compare runs, model versions) and Prefect's")
+    console.print(f"  {command('report')} {summary.run}    all of this run as one HTML page")
     if summary.model_uri:
         which = summary.model_name if summary.champion else summary.model_uri
         about = "the champion" if summary.champion else "this version; nothing is champion yet"

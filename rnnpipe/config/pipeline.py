@@ -83,6 +83,18 @@ class PipelineConfig(Section):
         own = variant.model_dump(include=OF_TRAINING, exclude_none=True)
         return self.training.model_copy(update=own) if own else self.training
 
+    def params_of(self, variant: int, seed: int) -> dict[str, Any]:
+        """Return all that one training goes by (the variant by its place), as nested JSON values."""
+        chosen = self.variants[variant]
+        params = self.model_dump(mode="json", exclude={"variants", "seeds", "registry", "tracking", "name"})
+        params["training"] = self.training_of(chosen).model_dump(mode="json")
+        return {
+            **params,
+            "variant": chosen.label,
+            "variant_config": chosen.model_dump(mode="json"),
+            "seed": seed,
+        }
+
     def as_json(self) -> dict[str, Any]:
         """Return the resolved config as JSON values."""
         return self.model_dump(mode="json")

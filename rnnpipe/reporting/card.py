@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnpipe.catalogue import SEQUENCES, VARIANTS
+from rnnpipe.config import VariantConfig
 from rnnpipe.evaluation.leaderboard import Candidate
 from rnnpipe.evaluation.report import ClassReport, EvaluationReport
 from rnnpipe.evaluation.spec import ModelSpec
@@ -73,11 +74,18 @@ def model_card(name: str, champion: Mapping[str, str] | None) -> str:
     )
 
 
+def net_of(config: VariantConfig) -> str:
+    """Return in words what net a variant's config makes; its summary names the tutorial's sizes."""
+    kind = re.sub(r", (one|two) layers? of \d+$", "", VARIANTS[config.name].summary)
+    layers = "one layer" if config.num_layers == 1 else f"{config.num_layers} layers"
+    return f"{kind}, {layers} of {config.hidden_size}{', in both directions' if config.bidirectional else ''}"
+
+
 def _what(model: Model) -> str:
     spec, row = model.spec, model.candidate.row
     height, width = spec.image_size
     return (
-        f"`{row.label}`, {VARIANTS[spec.variant.name].summary}; {row.parameters:,} weights. It reads an image of"
+        f"`{row.label}`, {net_of(spec.variant)}; {row.parameters:,} weights. It reads an image of"
         f" {height} x {width} pixels as {spec.steps} steps of {spec.features} values"
         f" ({SEQUENCES[spec.sequence.name].summary}) and gives the probability of each of {len(spec.classes)}"
         f" classes: {_classes(spec.classes)}."

@@ -9,6 +9,7 @@ from rnnpipe.data.stages import SAMPLES
 from rnnpipe.evaluation.leaderboard import LeaderboardRow
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.references import StageRef
+from rnnpipe.reporting.card import net_of
 from rnnpipe.reporting.curves import Curves, learning_curves
 from rnnpipe.reporting.facts import FIGURES, RunFacts, Trained, run_folder
 from rnnpipe.reporting.page import as_yaml, render
@@ -53,6 +54,7 @@ def run_page(workspace: Path, facts: RunFacts, store: Store) -> str:
         several_seeds=len(facts.config.seeds) > 1,
         best=_report(store, facts.best),
         variant=VARIANTS[variant.name],
+        net=net_of(variant),
         sequence=SEQUENCES[facts.config.sequence.name],
         galleries=_galleries(workspace, store, facts, budget),
         left_out=budget.left_out,

@@ -14,7 +14,6 @@ from rnnpipe.tracking.runs import find_run, log_artifact_files
 from rnnpipe.tracking.views import artifact_path
 
 PIPELINE_RUN_TAG = "rnnpipe.pipeline_run"
-PIPELINE_RUN = re.compile("[0-9a-f]{8}")
 MLFLOW_RUN = re.compile("[0-9a-f]{32}")
 
 

@@ -1,0 +1,34 @@
+"""report: all of a run as one page that can be sent to anybody."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Write all of a run as one HTML page.")
+@click.argument("run")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file; else report-RUN.html here.")
+def report(run: str, output: Path | None) -> None:
+    """Write RUN as one HTML file that needs no network: leaderboard, verdict, figures, config, reasons.
+
+    RUN is the id that `rnnpipe run` prints or one of MLflow's, a config's file (its last run in this workspace),
+    or a registered version: NAME (its champion), models:/NAME@ALIAS or models:/NAME/3 (whose run registered it).
+    The same page is the artifact report.html of the best model's run in MLflow.
+    """
+    from rnnpipe.files import write_bytes
+    from rnnpipe.reporting.kept import find_kept
+    from rnnpipe.reporting.run_page import run_page
+    from rnnpipe.store import Store, workspace_root
+
+    workspace = workspace_root()
+    facts = find_kept(workspace, run)
+    if facts is not None:
+        found, page = facts.run, run_page(workspace, facts, Store(workspace / "store")).encode()
+    else:
+        from rnnpipe.cli.opening import open_registry
+        from rnnpipe.tracking.sides import find_page
+
+        found, page = find_page(*open_registry(), run)
+    path = output or Path(f"report-{found}.html")
+    write_bytes(path, page)
+    click.echo(f"{path}  run {found}, {len(page) / 1e6:.1f} MB")
