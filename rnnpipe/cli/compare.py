@@ -1,6 +1,7 @@
 """compare: two models side by side, in one screen or as a page, with an exit code for scripts."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
     from rnnpipe.reporting.comparison import Side, SideBySide
 
 STYLES = {0: "yellow", 10: "green", 11: "green", 12: "yellow"}  # of the exit codes
+
+
+def _number(value: float) -> float:
+    """Refuse what is no number: it is in every range."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number")
+    return value
 
 
 @click.command(short_help="Compare two runs or registered models.")
@@ -25,6 +33,7 @@ STYLES = {0: "yellow", 10: "green", 11: "green", 12: "yellow"}  # of the exit co
     default=0.05,
     show_default=True,
     type=FloatRange(0, 1, min_open=True, max_open=True),
+    callback=lambda context, parameter, value: _number(value),
     help="p-value up to which a difference counts as shown.",
 )
 def compare(a: str, b: str, page: Path | None, as_json: bool, significance: float) -> int:

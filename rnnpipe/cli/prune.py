@@ -30,8 +30,9 @@ def prune(yes: bool, versions: bool, keep: int, days: int) -> None:
     """List what no version and no recent run needs, and why the rest stays; --yes removes it.
 
     These are: stored models in MLflow that no version refers to, outputs in the workspace's store, fetched models,
-    reproductions, temporary files; with --versions also old versions. Whatever an alias names stays, with its
-    run, its model and the data it was made from. MLflow is that of MLFLOW_TRACKING_URI, else the workspace's.
+    reproductions, what is kept of old runs, temporary files; with --versions also old versions. Whatever an alias
+    names stays, with its run, its model and the data it was made from. MLflow is that of MLFLOW_TRACKING_URI, else
+    the workspace's.
     """
     from flows.spool import spooled
     from rnnpipe.cli.opening import open_registry

@@ -88,7 +88,7 @@ def _galleries(workspace: Path, store: Store, facts: RunFacts, budget: Budget) -
     galleries = [
         Gallery(f"The registered model: {row.name}", budget.pictures(_figures(store, best)), is_open=True),
         Gallery("The run", budget.pictures(run), is_open=True),
-        Gallery("The images", budget.pictures([data / SAMPLES] if data else [])),
+        Gallery("The images", budget.pictures(data.glob(SAMPLES) if data else [])),
         *(Gallery(each.label, budget.pictures(_figures(store, each))) for each in others),
     ]
     return [gallery for gallery in galleries if gallery.pictures]

@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from rnnpipe.files import SCRATCH, Usage, left_temporaries, remove_folder, sweep_temporaries, usage_of
 from rnnpipe.processes.lifetime import is_held
+from rnnpipe.reporting.facts import RUNS
 from rnnpipe.store import Store, lock_file
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
 from rnnpipe.tracking.history import DATASET_TAG
@@ -24,7 +25,7 @@ UPSTREAM = ("sequences", "dataset")  # inputs of a stage that are digests of oth
 def prunable_files(
     workspace: Path, versions: Sequence[Version], named: Sequence[Version], rules: Rules
 ) -> Iterator[Item]:
-    """Yield what lies in a workspace: outputs in the store, fetched models, reproductions, temporary files.
+    """Yield what lies in a workspace: outputs in the store, fetched models, reproductions, runs, temporary files.
 
     `versions` are all that stay, `named` those of them that have an alias.
     """
@@ -32,6 +33,7 @@ def prunable_files(
     yield from _outputs(Store(workspace / "store"), ours, rules)
     yield from _fetched_models(workspace / "models", named, rules)
     yield from _reproductions(workspace / REPRODUCTIONS, rules)
+    yield from _runs(workspace / RUNS, rules)
     yield from _temporaries(workspace)
 
 
@@ -106,6 +108,16 @@ def _reproductions(folder: Path, rules: Rules) -> Iterator[Item]:
             yield item.stays(f"unfinished, and worked on in the last {rules.days} days")
         else:
             yield item.goes("unfinished and old", _remover(path, usage, lock))
+
+
+def _runs(folder: Path, rules: Rules) -> Iterator[Item]:
+    for path in _folders(folder):
+        usage = usage_of(path)
+        item = Item("kept run", path.name, usage.size_bytes)
+        if rules.is_recent(usage.written_s):
+            yield item.stays(f"of the last {rules.days} days")
+        else:
+            yield item.goes(f"older than {rules.days} days; MLflow has its page", _remover(path, usage))
 
 
 def _temporaries(workspace: Path) -> Iterator[Item]:

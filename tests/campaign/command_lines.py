@@ -35,6 +35,8 @@ WORK = {
     "serve-model": "rnnpipe.tracking.client.open_tracking",
     "reproduce": "rnnpipe.tracking.client.open_tracking",
     "why": "flows.why.forecast",
+    "report": "rnnpipe.tracking.client.open_tracking",
+    "compare": "rnnpipe.tracking.client.open_tracking",
     "doctor": "flows.doctor.examine",
     "sync": "flows.sync.deliver_all",
     "champions": "rnnpipe.tracking.client.open_tracking",
@@ -178,9 +180,11 @@ class Grammar:
             return self.random.choice(VALUES[parameter.name])
         if parameter.name == "overrides":
             return self.random.choice(["training.epochs=3", "seeds=[1,2]", "name=x"])
+        if isinstance(parameter.type, click.types.FloatParamType):
+            return str(self.random.uniform(0.01, 0.99))
         if isinstance(parameter.type, click.types.IntParamType):
             return str(self.random.randint(1, 65_535))
-        if parameter.name == "model":
+        if parameter.name in ("model", "run", "a", "b"):
             return self.random.choice(["digits-rows", "models:/digits-rows@champion", "models:/digits-rows/3"])
         return str(self.image if parameter.name == "images" else self.random.choice([self.good, self.strange]))
 
@@ -216,7 +220,8 @@ class Grammar:
 
     def wrong_value(self, name: str, command: click.Command) -> Line:
         for each in command.params:
-            if isinstance(each, click.Option) and isinstance(each.type, click.types.IntParamType):
+            numbers = click.types.IntParamType | click.types.FloatParamType
+            if isinstance(each, click.Option) and isinstance(each.type, numbers):
                 odd = self.random.choice(["", "x", "1.5", "1e3", "nan", "inf", "9" * 5000, "\udcff", "0x10"])
                 return self.line(
                     "a value of another type", name, [*self.arguments(command), [each.opts[0], odd]], 2
