@@ -127,8 +127,8 @@ class SideBySide:
             low, high = map(points, found.interval)
             between = f"{points(found.difference)} points ({low} to {high})"
             disagree = f"{found.fixed:,} fixed, {found.broken:,} broken"
-        yield Row("test accuracy", *(_with_interval(each) for each in (a, b)), between)
-        yield Row("correct", *(f"{s.correct:,} of {s.total:,}" for s in (a.standing, b.standing)), disagree)
+        yield Row("test accuracy", _with_interval(a), _with_interval(b), between)
+        yield Row("correct", _correct(a), _correct(b), disagree)
 
     def _costs(self) -> Iterator[Row]:
         a, b = self.a.report, self.b.report
@@ -141,7 +141,8 @@ class SideBySide:
         ):
             of_a, of_b = (None if each is None else getattr(each, name) for each in (a, b))
             between = f"x {of_b / of_a:.3g}" if of_a and of_b and name != "ece" else ""
-            yield Row(what, *("-" if value is None else form(value) for value in (of_a, of_b)), between)
+            text_a, text_b = ("-" if value is None else form(value) for value in (of_a, of_b))
+            yield Row(what, text_a, text_b, between)
 
 
 def _as_json(side: Side) -> dict[str, Any]:
@@ -158,6 +159,10 @@ def _as_json(side: Side) -> dict[str, Any]:
 def _with_interval(side: Side) -> str:
     low, high = (f"{100 * limit:.2f}" for limit in side.interval)
     return f"{percent(side.standing.accuracy)} ({low} to {high})"
+
+
+def _correct(side: Side) -> str:
+    return f"{side.standing.correct:,} of {side.standing.total:,}"
 
 
 def _size(size_bytes: int) -> str:

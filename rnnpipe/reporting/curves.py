@@ -44,7 +44,7 @@ def learning_curves(histories: Mapping[str, History]) -> Curves | None:
     column = "validation_accuracy" if validated else "train_loss"
     title = "Accuracy on validation images by epoch" if validated else "Training loss (nats) by epoch"
     values = {name: [(e["epoch"], float(e[column])) for e in history] for name, history in shown.items()}
-    epochs = sorted({epoch for points in values.values() for epoch, _ in points})
+    epochs = sorted({int(epoch) for points in values.values() for epoch, _ in points})
     numbers = [value for points in values.values() for _, value in points]
     low, high = min(numbers), max(numbers)
     margin = (high - low) * 0.05 or 0.01

@@ -37,7 +37,7 @@ def find_kept(workspace: Path, text: str) -> RunFacts | None:
 def kept_side(workspace: Path, text: str) -> Side | None:
     """Return the best model of the run that a text names; None where `find_kept` finds none."""
     facts = find_kept(workspace, text)
-    return facts and side_of(workspace, facts, facts.best, f"run {facts.run}")
+    return side_of(workspace, facts, facts.best, f"run {facts.run}") if facts else None
 
 
 def trained_by(workspace: Path, training_key: str) -> tuple[RunFacts, Trained] | None:

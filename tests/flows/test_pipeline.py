@@ -100,8 +100,21 @@ def test_prefect_holds_the_flow_run_and_the_end_of_every_task(workspace: Workspa
     }  # fmt: skip
     artifacts = ask(url, "artifacts/filter", artifacts={"flow_run_id": {"any_": [flow_run_id]}})
     found = {artifact["key"]: artifact["data"] for artifact in artifacts}
-    assert set(found) == {f"leaderboard-{MODEL}", f"verdict-{MODEL}", f"mlflow-{MODEL}"}
+    assert set(found) == {f"{kind}-{MODEL}" for kind in ("leaderboard", "verdict", "mlflow", "report")}
+    assert "[report.html](http://127.0.0.1:5000/#/experiments/" in found[f"report-{MODEL}"]
     assert "PROMOTE" in found[f"verdict-{MODEL}"] and "viewStateShareKey" in found[f"mlflow-{MODEL}"]
+
+
+def test_mlflow_holds_the_page_and_the_model_cards(tracking: Tracking) -> None:
+    version = registry.resolve_model_uri(tracking, f"models:/{MODEL}/1")
+    assert "report.html" in files_of(tracking, version.run_id)
+    card, _, verdict = version.description.partition("**Verdict:**")
+    assert "### Model card" in card and "`gru-8x1`, nn.GRU, one layer of 8" in card and "PROMOTE" in verdict
+    assert version.tags["rnnpipe.dataset_digest"] in card and len(version.description) < 5000
+    model = tracking.client.get_registered_model(MODEL).description
+    assert (
+        "**Champion:**" in model and f"models:/{MODEL}@champion" in model and "| net | gru-8x1, seed 0 |" in model
+    )
 
 
 def test_the_same_again_is_skipped(workspace: Workspace, tracking: Tracking) -> None:
@@ -142,6 +155,7 @@ def test_versions_are_held_promoted_and_rejected(workspace: Workspace, tracking:
     assert looks.format(1, before + len(TINY_LABELS)) in promoted.out, "the same models again"
     assert aliases == {"champion": "2", "previous": "1"}
     version = champion(tracking)
+    assert version.description.count("### Model card") == 1, "the version has been judged twice"
     assert version.tags["rnnpipe.parent_champion"] == f"models:/{MODEL}/1"
     assert files_of(tracking, version.run_id, f"verdict/{MODEL}") == {"verdict.json", "fixed.png", "broken.png"}
     details = json.loads(version.tags["rnnpipe.decision_details"])

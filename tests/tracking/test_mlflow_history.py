@@ -94,6 +94,8 @@ def test_the_figure_is_drawn_once_and_replaced_when_something_changes(
         pictures.append(path.read_bytes())
         assert (run.info.run_name, run.info.status, artifact.path) == (NAME, "FINISHED", "trend.png")
         shown = f"![trend](get-artifact?path=trend.png&run_uuid={run.info.run_id})"
-        assert client.get_registered_model(NAME).description == f"Ours.\n\n**Trend:**\n\n{shown}"
+        description = client.get_registered_model(NAME).description
+        assert description.startswith(f"Ours.\n\n**Trend:**\n\n{shown}\n\n**Champion:**")
+        assert ("| version | 2 |" in description) == (len(pictures) == 2)
         client.set_registered_model_alias(NAME, "champion", "2")
     assert len(drawn) == 2 and pictures[0] != pictures[1] and pictures[0].startswith(b"\x89PNG")

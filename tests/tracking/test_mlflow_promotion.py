@@ -103,6 +103,14 @@ def test_a_verdict_delivered_again_stands_there_once(
     assert aliases(tracking, "repeated") == {"champion": 1, "challenger": 2}
 
 
+def test_the_model_card_is_written_once_before_the_verdict(tracking: Tracking, stored: tuple[str, str]) -> None:
+    version = register(tracking, stored, "carded", "f1")
+    for card in ("### Model card\n\nOne.", "### Model card\n\nAnother."):
+        apply_verdict(tracking, version, verdict_on(version, Decision.PROMOTE), run_id=version.run_id, card=card)
+    text = held(tracking, version)["description"]
+    assert text.startswith("A net.\n\n### Model card\n\nOne.\n\n**Verdict:** PROMOTE") and "Another" not in text
+
+
 def test_a_verdict_moves_the_aliases_only_if_the_champion_is_the_one_it_judged(
     tracking: Tracking, stored: tuple[str, str]
 ) -> None:
