@@ -4,16 +4,14 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-from rich.text import Text
-
-from rnnpipe.cli.outcome import NARROW, VERDICT_STYLES, open_console
+from rnnpipe.cli.outcome import VERDICT_STYLES
+from rnnpipe.cli.tables import fitting_table, open_console
 
 if TYPE_CHECKING:
     from rnnpipe.tracking.history import VersionHistory
 
 DIGEST_CHARACTERS = 8
-LEFT_OUT = ("variant", "data")  # in a narrow terminal
+LEFT_OUT = ("data", "variant", "date (UTC)")  # where there is no room for all, in this order
 
 
 def print_history(name: str, standings: "Sequence[VersionHistory]") -> None:
@@ -21,15 +19,9 @@ def print_history(name: str, standings: "Sequence[VersionHistory]") -> None:
     from rnnpipe.tracking.history import OTHER_DATA, spark_line
 
     console = open_console()
-    table = Table(title=Text(name), box=None, header_style="bold", pad_edge=False)
     rows = [_cells(standing) for standing in reversed(standings)]
-    shown = [heading for heading in rows[0] if console.width >= NARROW or heading not in LEFT_OUT] if rows else []
-    for heading in shown:
-        table.add_column(heading, no_wrap=True)
-    for row in rows:
-        style = VERDICT_STYLES["PROMOTE"] if "champion" in row["alias"] else None
-        table.add_row(*(Text(row[heading]) for heading in shown), style=style)
-    console.print(table)
+    champions = [number for number, row in enumerate(rows) if "champion" in row["alias"]]
+    console.print(fitting_table(console, name, rows, LEFT_OUT, dict.fromkeys(champions, VERDICT_STYLES["PROMOTE"])))
     shares = [each.accuracy for each in standings if each.accuracy is not None]
     if shares:
         other = f"; {OTHER_DATA} other images" if OTHER_DATA in spark_line(standings) else ""
@@ -42,7 +34,7 @@ def print_history(name: str, standings: "Sequence[VersionHistory]") -> None:
 
 
 def _cells(standing: "VersionHistory") -> dict[str, str]:
-    """Return heading and text of each cell; without variant and data they fit 80 columns."""
+    """Return heading and text of each cell."""
     version, accuracy = standing.version, "-"
     if standing.accuracy is not None and standing.accuracy_low is not None and standing.accuracy_high is not None:
         interval = f"{100 * standing.accuracy_low:.2f} to {100 * standing.accuracy_high:.2f}"

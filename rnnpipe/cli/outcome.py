@@ -6,31 +6,25 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+
+from rnnpipe.cli.tables import fitting_table, open_console
 
 if TYPE_CHECKING:
     from flows.demos import DemosOutcome
     from flows.summary import RunSummary
     from rnnpipe.evaluation.leaderboard import LeaderboardRow
 
-WIDTH = 118  # where the output is no terminal
-NARROW = 88  # below it, the validation accuracy is left out
+LEFT_OUT = ("val. %", "img/s", "params", "ms/img", "train s")  # where there is no room for all, in this order
 VERDICT_STYLES = {"PROMOTE": "bold green", "HOLD": "bold yellow", "REJECT": "bold red"}
 
 
 def print_outcome(summary: "RunSummary") -> None:
     """Print leaderboard, verdict, registered model, failures, and how to go on."""
     console = open_console()
-    table = Table(title=f"{summary.task}, run {summary.run}", box=None, header_style="bold", pad_edge=False)
     several = len({row.seed for row in summary.leaderboard.rows}) > 1
     rows = [_cells(rank, row, several) for rank, row in enumerate(summary.leaderboard.rows, start=1)]
-    shown = [heading for heading in rows[0] if console.width >= NARROW or heading != "val. %"]
-    for heading in shown:
-        table.add_column(heading, no_wrap=True)
-    for row in rows:
-        table.add_row(*(row[heading] for heading in shown))
+    table = fitting_table(console, f"{summary.task}, run {summary.run}", rows, LEFT_OUT)
     console.print()
     console.print(table)
     console.print(f"params: weights; ms/img: one image; measured on {summary.conditions}", style="dim")
@@ -67,7 +61,7 @@ def command(name: str) -> str:
 
 
 def _cells(rank: int, row: "LeaderboardRow", several_seeds: bool) -> dict[str, str]:
-    """Return heading and text of each cell; together they fit 80 columns."""
+    """Return heading and text of each cell."""
     validation = "-" if row.validation_accuracy is None else f"{100 * row.validation_accuracy:.2f}"
     interval = f"({100 * row.accuracy_low:.2f} to {100 * row.accuracy_high:.2f})"
     return {
@@ -80,12 +74,6 @@ def _cells(rank: int, row: "LeaderboardRow", several_seeds: bool) -> dict[str, s
         "img/s": f"{row.train_samples_per_s:,.0f}",
         "ms/img": f"{row.latency_ms_p50:.2f}",
     }
-
-
-def open_console() -> Console:
-    """Return the terminal, or a page that is as wide as a line is long where the output goes to a file."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, soft_wrap=True, width=WIDTH)
 
 
 def print_demos(outcome: "DemosOutcome") -> None:

@@ -1,70 +1,31 @@
 """Progress in the terminal: a live line a variant, or plain lines where nobody watches."""
 
 import contextlib
+import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rnnpipe.cli.training_lines import (
+    WAITS,
+    WAITS_FOR_OTHERS,
+    Event,
+    Line,
+    duration,
+    remaining,
+    style_of,
+    training_table,
+)
 from rnnpipe.config import PipelineConfig
 
-Event = dict[str, Any]
-SKIPPED_STYLE, FAILED_STYLE = "dim", "red"
-WAITS, WAITS_FOR_OTHERS = "waits", "waits for another run"
 ROOM_FOR_OTHERS = 4  # lines: the table's head, the sum of what isn't shown, and the cursor's
 LONGEST_STAGE = len("dataset fashion-mnist")
-
-
-@dataclass
-class Line:
-    """What is known of one training."""
-
-    state: str = WAITS
-    epochs: int = 0
-    updates_per_epoch: int = 1
-    first_step: int = 0  # this process' first update: those before it took it no time
-    step: int = 0
-    loss: float | None = None
-    accuracy: float | None = None
-    samples_per_s: float | None = None
-    started: float = field(default_factory=time.monotonic)
-
-    def take(self, event: Event) -> None:
-        """Bring the line up to date with an event of the journal."""
-        kind = event["event"]
-        if kind == "start":
-            self.state, self.started = "trains", time.monotonic()
-            self.epochs, self.updates_per_epoch = event["epochs"], event["updates_per_epoch"]
-        elif kind == "steps":
-            self.step = event["first_step"] + len(event["losses"])
-            self.loss, self.samples_per_s = float.fromhex(event["losses"][-1]), event["samples_per_s"]
-        elif kind == "epoch":
-            self.loss, self.accuracy = event["train_loss"], event["validation_accuracy"]
-            self.samples_per_s = event["samples_per_s"]
-        elif kind == "resumed":
-            self.first_step = self.step = event["step"]
-        elif kind == "end":
-            self.state = "stopped early" if event["stopped_early"] else "trained"
-
-    def cells(self) -> tuple[str, ...]:
-        """Return state, epoch, loss, validation accuracy, images/s, time left as text."""
-        total, made = self.epochs * self.updates_per_epoch, self.step - self.first_step
-        left_s = (time.monotonic() - self.started) / made * (total - self.step) if made else 0.0
-        return (
-            self.state,
-            f"{min(self.step / self.updates_per_epoch, self.epochs):.1f} / {self.epochs}" if self.epochs else "",
-            "" if self.loss is None else f"{self.loss:.4f}",
-            "" if self.accuracy is None else f"{self.accuracy:.4f}",
-            "" if self.samples_per_s is None else f"{self.samples_per_s:,.0f}",
-            f"{left_s:.0f} s" if self.state == "trains" and made else "",
-        )
+NOT_IN_CI = ("", "0", "false")
 
 
 class LiveProgress:
@@ -87,7 +48,7 @@ class LiveProgress:
         told = Table.grid(padding=(0, 2))
         told.add_column(min_width=self._width, no_wrap=True)
         told.add_column(overflow="fold")
-        told.add_row(Text(name), Text(sentence), style=_style(sentence))
+        told.add_row(Text(name), Text(sentence), style=style_of(sentence))
         self._console.print(told)
 
     def training(self, label: str, event: Event) -> None:
@@ -116,19 +77,16 @@ class LiveProgress:
         if not self._lines:
             return ""
         with self._lock:
-            table = Table(
-                "variant", "state", "epoch", "loss", "val. accuracy", "images/s", "time left",
-                box=None, header_style="bold", pad_edge=False,
-            )  # fmt: skip
             shown = self._shown()
-            for label, line in shown.items():
-                table.add_row(label, *line.cells(), style=_style(line.state))
-            others = Counter(line.state for label, line in self._lines.items() if label not in shown)
-        if others:
-            table.add_row(
-                Text(f"{others.total()} more"), ", ".join(f"{state}: {n}" for state, n in others.items())
-            )
-        return table
+            is_ascii = self._console.options.ascii_only
+            table = training_table(shown, self._console.width, ascii_only=is_ascii)
+            hidden = Counter(line.state for label, line in self._lines.items() if label not in shown)
+            told = [f"{state}: {number}" for state, number in hidden.items()]
+            told = [f"{hidden.total()} more  {', '.join(told)}"] if hidden else []
+            told += filter(None, [remaining(self._lines.values())])
+        if not told:
+            return table
+        return Group(table, Text("; ".join(told), style="dim", no_wrap=True, overflow="ellipsis"))
 
     def _shown(self) -> dict[str, Line]:
         """Return the lines that have room on the screen: where not all do, those at work and those that failed."""
@@ -140,17 +98,24 @@ class LiveProgress:
 
 
 class PlainProgress:
-    """Plain lines: one a stage, one an epoch."""
+    """Plain lines: one a stage, and one an epoch, or, where `is_quiet`, one a training."""
+
+    def __init__(self, is_quiet: bool = False) -> None:
+        self._is_quiet = is_quiet
 
     def stage(self, name: str, sentence: str) -> None:
         """Print a stage's sentence."""
         print(f"{name}  {sentence}", flush=True)
 
     def training(self, label: str, event: Event) -> None:
-        """Print the end of each epoch, and where a training goes on."""
+        """Print the end of each epoch, or of the training, and where a training goes on."""
         from flows.progress import line_of
 
-        if line := line_of(event):
+        if self._is_quiet and event["event"] in ("epoch", "end"):
+            line = _end_line(event) if event["event"] == "end" else ""
+        else:
+            line = line_of(event)
+        if line:
             print(f"{label}  {line}", flush=True)
 
     def waits(self, name: str, held: str) -> None:
@@ -158,18 +123,20 @@ class PlainProgress:
         self.stage(name, f"waits for {held}")
 
 
-def _style(sentence: str) -> str:
-    if sentence.startswith("skipped"):
-        return SKIPPED_STYLE
-    return FAILED_STYLE if sentence.startswith("failed") else ""
+def _end_line(event: Event) -> str:
+    accuracy, epochs = event["validation_accuracy"], event["epochs"]
+    told = [f"{'stopped early' if event['stopped_early'] else 'trained'}: {epochs} epoch{'s' * (epochs != 1)}"]
+    told += [f"validation accuracy {accuracy:.4f}"] if accuracy is not None else []
+    return ", ".join([*told, duration(event["wall_s"])])
 
 
 @contextlib.contextmanager
 def terminal_progress(config: PipelineConfig | None) -> Iterator[LiveProgress | PlainProgress]:
-    """Yield the display that fits: live on a terminal, else plain lines."""
+    """Yield the display that fits: live on a terminal, else plain lines; in CI (the variable CI) the fewest."""
     console = Console()
-    if not console.is_terminal:
-        yield PlainProgress()
+    in_ci = os.environ.get("CI", "").lower() not in NOT_IN_CI
+    if in_ci or not console.is_interactive:
+        yield PlainProgress(is_quiet=in_ci)
         return
     labels = [f"{v.label} s{seed}" for v in config.variants for seed in config.seeds] if config else []
     progress = LiveProgress(labels, console)

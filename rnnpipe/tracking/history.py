@@ -7,13 +7,13 @@ from typing import Any
 
 from rnnpipe.errors import RegistrationError
 from rnnpipe.evaluation.statistics import wilson_interval
+from rnnpipe.sparks import spark
 from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors, retried
 from rnnpipe.tracking.promotion import DECISION_TAG, DETAILS_TAG, REASON_TAG
 from rnnpipe.tracking.registry import Version, version_of
 
 DATASET_TAG = "rnnpipe.dataset_digest"
 DECIDED_TAG = "rnnpipe.decided"  # by whom and why, where it wasn't the verdict
-BARS = "▁▂▃▄▅▆▇█"
 OTHER_DATA = "│"
 
 
@@ -84,13 +84,9 @@ def standings_of(model: RegisteredModel) -> list[VersionHistory]:
 def spark_line(standings: Sequence[VersionHistory]) -> str:
     """Return the accuracies as one bar each, scaled from the lowest to the highest; │ where the data changes."""
     measured = [(each.accuracy, each.dataset_digest) for each in standings if each.accuracy is not None]
-    if not measured:
-        return ""
-    low, high = min(measured)[0], max(measured)[0]
-    text, before = "", measured[0][1]
-    for accuracy, digest in measured:
-        height = (accuracy - low) / (high - low) if high > low else 1
-        text += (OTHER_DATA if digest != before else "") + BARS[round(height * (len(BARS) - 1))]
+    text, before = "", measured[0][1] if measured else ""
+    for bar, (_, digest) in zip(spark([accuracy for accuracy, _ in measured]), measured, strict=True):
+        text += (OTHER_DATA if digest != before else "") + bar
         before = digest
     return text
 
