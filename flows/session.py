@@ -25,7 +25,7 @@ from rnnpipe.reporting.facts import Stage
 from rnnpipe.store import Store, workspace_root
 from rnnpipe.tracking.addresses import resolve_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
-from rnnpipe.tracking.runs import close_ghosts
+from rnnpipe.tracking.runs import CONFIG_NAME_TAG, PIPELINE_RUN_TAG, close_ghosts
 from rnnpipe.training.journal import Event
 
 logger = logging.getLogger("rnnpipe.session")
@@ -115,9 +115,9 @@ class Session:
         if self._importing is not None:
             self._importing.join()
 
-    def tags(self) -> dict[str, str]:
-        """Return the tags that tie everything of this flow run together in MLflow."""
-        tags = {"rnnpipe.pipeline_run": self.run}
+    def tags(self, config: PipelineConfig | None = None) -> dict[str, str]:
+        """Return the tags that tie everything of this flow run together in MLflow, and name its config."""
+        tags = {PIPELINE_RUN_TAG: self.run} | ({CONFIG_NAME_TAG: config.name} if config else {})
         if not self.in_prefect:
             return tags
         tags["prefect.flow_run_id"] = self.flow_run_id

@@ -82,7 +82,9 @@ def train_all(session: Session, config: PipelineConfig, sequences: StageRef) -> 
         recipe = training_recipe(sequences, config, config.variants[variant], seed)
         job = {"variant": variant, "seed": seed}
         arguments = {"sequences": sequences.model_dump(), "config": config, "label": label, "job": job}
-        training = submit_stage(session, tasks.train_variant, label, recipe, tags=session.tags(), **arguments)
+        training = submit_stage(
+            session, tasks.train_variant, label, recipe, tags=session.tags(config), **arguments
+        )
         pending[label] = (training, job)
     trained = []
     for label, (training, job) in pending.items():

@@ -28,8 +28,8 @@ def train_and_judge(
     if session.failures:  # the next retraining is to try again
         judged_on[FAILED] = sorted(label for label, _ in session.failures)
     outcome = Outcome(
-        config=config, dataset=dataset, trained=trained, tags=session.tags(), basis=judged_on, drift=drift,
-        stages=tuple(session.stages),
+        config=config, dataset=dataset, trained=trained, tags=session.tags(config), basis=judged_on,
+        drift=drift, stages=tuple(session.stages),
         failures=tuple(Failure.of(label, error) for label, error in session.failures),
     )  # fmt: skip
     leaderboard = compare(session, outcome)

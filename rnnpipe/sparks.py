@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 BARS = "▁▂▃▄▅▆▇█"
 
@@ -14,10 +15,7 @@ def spark(numbers: Sequence[float], width: int | None = None) -> str:
     shown = [number for number in numbers if math.isfinite(number)]
     if width is not None and len(shown) > width:
         edges = [len(shown) * place // width for place in range(width + 1)]
-        shown = [
-            math.fsum(shown[first:last]) / (last - first)
-            for first, last in zip(edges, edges[1:], strict=False)
-        ]
+        shown = [math.fsum(shown[first:last]) / (last - first) for first, last in pairwise(edges)]
     if not shown:
         return ""
     low, high = min(shown), max(shown)

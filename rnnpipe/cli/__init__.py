@@ -20,11 +20,13 @@ from rnnpipe.cli.report import report
 from rnnpipe.cli.reproduce import reproduce
 from rnnpipe.cli.retrain import retrain
 from rnnpipe.cli.run import demos, run
+from rnnpipe.cli.runs import runs
 from rnnpipe.cli.services import down, ui, up
 from rnnpipe.cli.serving import demo, serve_model
 from rnnpipe.cli.stack import stack
 from rnnpipe.cli.sync import sync
 from rnnpipe.cli.why import why
+from rnnpipe.cli.words import completion
 from rnnpipe.errors import RnnpipeError, explained
 
 EPILOG = """Exit codes: 0 done, 1 unexpected, 2 config or arguments, 3 data, 4 training, 5 MLflow, 6 Prefect,
@@ -42,8 +44,9 @@ def cli() -> None:
 
 
 COMMANDS = (
-    run, retrain, why, report, compare, sync, validate, variants, datasets, demos, predict, demo, reproduce,
+    run, runs, retrain, why, report, compare, sync, validate, variants, datasets, demos, predict, demo, reproduce,
     champions, promote, rollback, prune, serve_model, deploy, serve, worker, announce, stack, ui, up, down, doctor,
+    completion,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)
@@ -52,13 +55,14 @@ for command in COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; errors are told in words."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    colour = False if os.environ.get("NO_COLOR") else None  # None: on terminals
     debug = "--debug" in given or bool(os.environ.get("RNNPIPE_DEBUG"))
     given = [argument for argument in given if argument != "--debug"]
     raise_on_sigterm()
     try:
         if any("\0" in argument for argument in given):  # no file has such a name, and click would ask for one
             raise click.UsageError("an argument holds a NUL character; leave it out")
-        code = cli.main(given, standalone_mode=False)
+        code = cli.main(given, standalone_mode=False, color=colour)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
@@ -74,9 +78,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         problem = explained(raised)
         if isinstance(problem, RnnpipeError):
-            click.secho(f"error: {problem}", fg="red", err=True)
+            click.secho(f"error: {problem}", fg="red", err=True, color=colour)
             sys.exit(problem.exit_code)
-        click.secho(f"unexpected error: {type(problem).__name__}: {problem}", fg="red", err=True)
+        told = f"unexpected error: {type(problem).__name__}: {problem}"
+        click.secho(told, fg="red", err=True, color=colour)
         click.echo("  fix: run it again with --debug for the traceback, and report it", err=True)
         sys.exit(1)
     finally:

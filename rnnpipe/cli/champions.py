@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnnpipe.cli.words import model_argument
+
 if TYPE_CHECKING:
     from rnnpipe.tracking.client import Tracking
     from rnnpipe.tracking.history import RegisteredModel, VersionHistory
@@ -18,7 +20,7 @@ REASON = click.option("--reason", default="", metavar="TEXT", help="Why; it is w
 
 
 @click.command(short_help="Make a version the champion, by hand.")
-@click.argument("model")
+@model_argument()
 @REASON
 @click.option("--anyway", is_flag=True, help="Also a version whose verdict is REJECT.")
 def promote(model: str, reason: str, anyway: bool) -> None:
@@ -40,7 +42,7 @@ def promote(model: str, reason: str, anyway: bool) -> None:
 
 
 @click.command(short_help="Bring the champion before back.")
-@click.argument("name")
+@model_argument("name")
 @REASON
 def rollback(name: str, reason: str) -> None:
     """Make the `previous` version of the registered model NAME the champion, and the champion `previous`.
@@ -59,7 +61,7 @@ def rollback(name: str, reason: str) -> None:
 
 
 @click.command(short_help="List the versions of the registered models, and the trend.")
-@click.argument("name", required=False)
+@model_argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document, with every model and version.")
 def champions(name: str | None, as_json: bool) -> None:
     """List the versions of each registered model, or of NAME: aliases, verdict, accuracy, data, date, trend.

@@ -21,7 +21,9 @@ def print_history(name: str, standings: "Sequence[VersionHistory]") -> None:
     console = open_console()
     rows = [_cells(standing) for standing in reversed(standings)]
     champions = [number for number, row in enumerate(rows) if "champion" in row["alias"]]
-    console.print(fitting_table(console, name, rows, LEFT_OUT, dict.fromkeys(champions, VERDICT_STYLES["PROMOTE"])))
+    console.print(
+        fitting_table(console, name, rows, LEFT_OUT, dict.fromkeys(champions, VERDICT_STYLES["PROMOTE"]))
+    )
     shares = [each.accuracy for each in standings if each.accuracy is not None]
     if shares:
         other = f"; {OTHER_DATA} other images" if OTHER_DATA in spark_line(standings) else ""

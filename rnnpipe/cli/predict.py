@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from rnnpipe.cli.words import model_argument
+
 
 @click.command(short_help="Classify images with a registered model.")
-@click.argument("model")
+@model_argument()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--invert", is_flag=True, help="For dark strokes on light paper; MNIST and digits are light on dark."

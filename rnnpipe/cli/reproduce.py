@@ -2,11 +2,13 @@
 
 import click
 
+from rnnpipe.cli.words import model_argument
+
 EXIT_DIFFERENT = 4
 
 
 @click.command(short_help="Make a registered model again and compare.")
-@click.argument("model")
+@model_argument()
 @click.option("--anyway", is_flag=True, help="Also on a machine that doesn't match the record.")
 def reproduce(model: str, anyway: bool) -> int:
     """Train MODEL again from what stands on its version, and compare weights, losses and test predictions.

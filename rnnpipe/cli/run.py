@@ -7,13 +7,15 @@ from typing import Any
 
 import click
 
+from rnnpipe.cli.words import overrides_option
+
 EXIT_FAILED_TRAINING = 4
 EXIT_NOT_TRACKED = 5
 
 
 @click.command(short_help="Run the pipeline that a config describes.")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable.")
+@overrides_option
 def run(config: Path, overrides: tuple[str, ...]) -> int:
     """Run the pipeline of CONFIG: download, train every variant, compare, register, promote.
 

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+from rnnpipe.cli.words import overrides_option
+
 
 @click.command(short_help="Say what a run would do, and why.")
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable.")
+@overrides_option
 def why(config: Path, overrides: tuple[str, ...]) -> None:
     """Say for each stage of CONFIG whether it would run or be skipped, and why; nothing is run or changed."""
     from rnnpipe.config import load_config

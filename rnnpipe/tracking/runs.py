@@ -15,6 +15,8 @@ from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
 
 RUN_KEY_TAG = "rnnpipe.run_key"
 OWNER_TAG = "rnnpipe.owner"
+PIPELINE_RUN_TAG = "rnnpipe.pipeline_run"  # the last that used a training
+CONFIG_NAME_TAG = "rnnpipe.config_name"
 CONTEXT_TAG = "mlflow.data.context"
 MAX_METRICS_PER_BATCH = 1000
 MAX_VALUES_PER_BATCH = 100

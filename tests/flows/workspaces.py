@@ -50,6 +50,7 @@ class Workspace:
 
     def __post_init__(self) -> None:
         others = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_USER)}
+        others.pop("CI", None)  # there, the terminal is told less
         self.environment = {
             **others, "RNNPIPE_HOME": str(self.home), "RNNPIPE_LOCKS": str(self.folder / "locks"),
             "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "COLUMNS": "118",

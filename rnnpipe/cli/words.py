@@ -1,0 +1,81 @@
+"""Arguments and options that several commands take, and what a shell completes them to: light, as a Tab is."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+
+def overrides_option(command: Any) -> Any:
+    """Add --set to a command."""
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable.",
+        shell_complete=_fields_like,
+    )(command)  # fmt: skip
+
+
+def model_argument(name: str = "model", *, required: bool = True) -> Any:
+    """Return what adds the argument for a registered model to a command."""
+    return click.argument(name, required=required, shell_complete=_models_like)
+
+
+def dataset_argument(command: Any) -> Any:
+    """Add the argument for a dataset to a command."""
+    return click.argument("dataset", shell_complete=_datasets_like)(command)
+
+
+def _fields_like(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from rnnpipe.config import PipelineConfig
+
+    return [path for path in _paths_of(PipelineConfig, "") if path.startswith(incomplete)]
+
+
+def _paths_of(section: "type[BaseModel]", prefix: str) -> Iterator[str]:
+    """Yield the fields of a section and those below it; of a list, those of its first item."""
+    for name, field in section.model_fields.items():
+        kinds = (field.annotation, *get_args(field.annotation))
+        inner = next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
+        if inner is None:
+            yield f"{prefix}{name}="
+        else:
+            yield from _paths_of(inner, f"{prefix}{name}." if inner is kinds[0] else f"{prefix}{name}.0.")
+
+
+def _models_like(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from rnnpipe.store import workspace_root
+    from rnnpipe.tracking.names import registered_names
+
+    return [name for name in registered_names(workspace_root()) if name.startswith(incomplete)]
+
+
+def _datasets_like(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from rnnpipe.catalogue import DATASETS
+
+    return [name for name in DATASETS if name.startswith(incomplete)]
+
+
+SHELLS = ("bash", "zsh", "fish")
+# What ends in "=" wants its value behind it, not a space.
+NO_SPACE = "    [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n"
+
+
+@click.command(short_help="Print what makes a shell complete rnnpipe's words.")
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print the script with which SHELL completes commands, options, files, fields of --set and model names.
+
+    In ~/.bashrc: eval "$(rnnpipe completion bash)". In ~/.zshrc: eval "$(rnnpipe completion zsh)". For fish:
+    rnnpipe completion fish > ~/.config/fish/completions/rnnpipe.fish.
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    context = click.get_current_context().find_root()
+    assert kind is not None
+    script = kind(context.command, {}, "rnnpipe", "_RNNPIPE_COMPLETE").source()
+    if shell == "bash":
+        script = script.replace("    return 0\n", f"{NO_SPACE}    return 0\n")
+    click.echo(script)
