@@ -116,8 +116,9 @@ class Session:
             self._importing.join()
 
     def tags(self, config: PipelineConfig | None = None) -> dict[str, str]:
-        """Return the tags that tie everything of this flow run together in MLflow, and name its config."""
-        tags = {PIPELINE_RUN_TAG: self.run} | ({CONFIG_NAME_TAG: config.name} if config else {})
+        """Return the tags that tie everything of this flow run together in MLflow, and those a config sets."""
+        own = {**config.tracking.tags, CONFIG_NAME_TAG: config.name} if config else {}
+        tags = {**own, PIPELINE_RUN_TAG: self.run}
         if not self.in_prefect:
             return tags
         tags["prefect.flow_run_id"] = self.flow_run_id

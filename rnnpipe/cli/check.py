@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from rnnpipe.cli.words import overrides_option
+from rnnpipe.cli.words import OVERRIDES
 
 
 @click.command(short_help="Check configs; every mistake at once.")
 @click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@overrides_option
+@OVERRIDES
 def validate(configs: tuple[Path, ...], overrides: tuple[str, ...]) -> int:
     """Check configs and list every mistake at once: field, value, reason, nearest valid name."""
     from rnnpipe.config import validate_file

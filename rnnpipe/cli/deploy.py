@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from rnnpipe.cli.words import dataset_argument
+from rnnpipe.cli.words import DATASET
 
 FILE = click.option(
     "--file", "path", default="prefect.yaml", show_default=True, type=click.Path(path_type=Path),
@@ -54,7 +54,7 @@ def worker(pool: str, limit: int) -> int:
 
 
 @click.command(short_help="Tell Prefect that a dataset has changed.")
-@dataset_argument
+@DATASET
 @click.option("--note", default="", help="What has changed, for whoever reads the event.")
 def announce(dataset: str, note: str) -> None:
     """Tell the Prefect server that DATASET has changed, which starts the deployments that wait for it."""

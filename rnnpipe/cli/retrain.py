@@ -5,12 +5,12 @@ from pathlib import Path
 import click
 
 from rnnpipe.cli.run import run_config
-from rnnpipe.cli.words import overrides_option
+from rnnpipe.cli.words import OVERRIDES
 
 
 @click.command(short_help="Run the pipeline if images, config or code have changed.")
 @click.argument("config", type=click.Path(path_type=Path))
-@overrides_option
+@OVERRIDES
 @click.option("--force", is_flag=True, help="Also if nothing has changed.")
 def retrain(config: Path, overrides: tuple[str, ...], force: bool) -> int:
     """Run the pipeline of CONFIG if its images, the config or the code have changed since the last verdict.

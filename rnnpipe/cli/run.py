@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rnnpipe.cli.words import overrides_option
+from rnnpipe.cli.words import OVERRIDES
 
 EXIT_FAILED_TRAINING = 4
 EXIT_NOT_TRACKED = 5
@@ -15,7 +15,7 @@ EXIT_NOT_TRACKED = 5
 
 @click.command(short_help="Run the pipeline that a config describes.")
 @click.argument("config", type=click.Path(path_type=Path))
-@overrides_option
+@OVERRIDES
 def run(config: Path, overrides: tuple[str, ...]) -> int:
     """Run the pipeline of CONFIG: download, train every variant, compare, register, promote.
 

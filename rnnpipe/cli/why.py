@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from rnnpipe.cli.words import overrides_option
+from rnnpipe.cli.words import OVERRIDES
 
 
 @click.command(short_help="Say what a run would do, and why.")
 @click.argument("config", type=click.Path(path_type=Path))
-@overrides_option
+@OVERRIDES
 def why(config: Path, overrides: tuple[str, ...]) -> None:
     """Say for each stage of CONFIG whether it would run or be skipped, and why; nothing is run or changed."""
     from rnnpipe.config import load_config

@@ -1,30 +1,14 @@
 """Arguments and options that several commands take, and what a shell completes them to: light, as a Tab is."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-
-def overrides_option(command: Any) -> Any:
-    """Add --set to a command."""
-    return click.option(
-        "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable.",
-        shell_complete=_fields_like,
-    )(command)  # fmt: skip
-
-
-def model_argument(name: str = "model", *, required: bool = True) -> Any:
-    """Return what adds the argument for a registered model to a command."""
-    return click.argument(name, required=required, shell_complete=_models_like)
-
-
-def dataset_argument(command: Any) -> Any:
-    """Add the argument for a dataset to a command."""
-    return click.argument("dataset", shell_complete=_datasets_like)(command)
+Decorated = TypeVar("Decorated", bound="Callable[..., Any] | click.Command")
 
 
 def _fields_like(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -55,6 +39,18 @@ def _datasets_like(context: click.Context, parameter: click.Parameter, incomplet
     from rnnpipe.catalogue import DATASETS
 
     return [name for name in DATASETS if name.startswith(incomplete)]
+
+
+OVERRIDES = click.option(
+    "--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a field; repeatable.",
+    shell_complete=_fields_like,
+)  # fmt: skip
+DATASET = click.argument("dataset", shell_complete=_datasets_like)
+
+
+def model_argument(name: str = "model", *, required: bool = True) -> Callable[[Decorated], Decorated]:
+    """Return what adds the argument for a registered model to a command."""
+    return click.argument(name, required=required, shell_complete=_models_like)
 
 
 SHELLS = ("bash", "zsh", "fish")

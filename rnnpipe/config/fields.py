@@ -151,3 +151,11 @@ WebAddress = Annotated[str, AfterValidator(_check_address)]
 Storage = Annotated[str, AfterValidator(_check_storage)]
 FolderPath = Annotated[str, AfterValidator(_check_path)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+TagValue = Annotated[
+    str,
+    Field(
+        max_length=250,
+        coerce_numbers_to_str=True,
+        json_schema_extra=_in_words("text of at most 250 characters; put it in quotes"),
+    ),
+]

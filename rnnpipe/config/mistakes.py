@@ -16,6 +16,7 @@ from rnnpipe.credentials import mask_credentials
 
 MAX_VALUE_CHARACTERS = 80
 MAX_MISTAKES = 50
+KEY = "[key]"  # how pydantic says that it means a key, not what stands there
 
 Location = tuple[int | str, ...]
 Schema = dict[str, Any]
@@ -146,12 +147,17 @@ def _whole_schema(model: type[BaseModel]) -> Schema:
 
 def _schema_at(location: Iterable[int | str], model: type[BaseModel]) -> Schema:
     """Return the JSON schema of a place in the config; {"or": "null", ...} where null is a value too."""
-    schema = _resolve(_whole_schema(model))
+    schema, names = _resolve(_whole_schema(model)), Schema()
     for part in location:
         if isinstance(part, int):
             schema = _resolve(schema.get("items") or schema["prefixItems"][part])
-        else:
+        elif "properties" in schema:
             schema = _resolve(schema["properties"][part])
+        elif part == KEY:
+            schema = names
+        else:  # a mapping whose keys are names of the user's own
+            names = {"type": "string", **schema["propertyNames"]}
+            (schema,) = schema["patternProperties"].values()
     return schema
 
 
@@ -181,7 +187,8 @@ def _expected_of_type(schema: Schema) -> str:
         case "string":
             return str(schema.get("patternErrorMessage", "text; put it in quotes"))
         case _:
-            return "a mapping of fields; leave it out for the defaults"
+            kind = "names to texts" if "patternProperties" in schema else "fields"
+            return f"a mapping of {kind}; leave it out for the defaults"
 
 
 def _range(schema: Schema) -> str:

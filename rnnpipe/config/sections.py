@@ -16,6 +16,7 @@ from rnnpipe.config.fields import (
     Seed,
     SequenceName,
     Storage,
+    TagValue,
     Threads,
     VariantName,
     WebAddress,
@@ -201,6 +202,9 @@ class EvaluationConfig(Section):
     latency_repeats: int = Field(200, ge=10, le=100_000, description="Single images timed, after the warm-up.")
 
 
+TAGS_OF_OTHERS = ("rnnpipe.", "mlflow.", "prefect.")
+
+
 class TrackingConfig(Section):
     """Where MLflow keeps the runs."""
 
@@ -211,3 +215,13 @@ class TrackingConfig(Section):
     experiment: PlainName | None = Field(
         None, description="MLflow experiment; null: DATASET-TRANSFORM, as the registered model."
     )
+    tags: dict[PlainName, TagValue] = Field(
+        {}, max_length=20, description="Tags of your own on runs and versions; `rnnpipe runs --tag` finds them."
+    )
+
+    def clashes(self) -> Iterator[Clash]:
+        """Yield the tags that would hide one that is set anyway."""
+        for name in self.tags:
+            if name.startswith(TAGS_OF_OTHERS):
+                reason = f"{name}: such names belong to {name.partition('.')[0]}; choose another"
+                yield Clash(("tags",), reason)

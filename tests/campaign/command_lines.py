@@ -40,6 +40,7 @@ WORK = {
     "doctor": "flows.doctor.examine",
     "sync": "flows.sync.deliver_all",
     "champions": "rnnpipe.tracking.client.open_tracking",
+    "runs": "rnnpipe.tracking.client.open_tracking",
     "promote": "rnnpipe.tracking.client.open_tracking",
     "rollback": "rnnpipe.tracking.client.open_tracking",
     "prune": "rnnpipe.tracking.client.open_tracking",
@@ -52,7 +53,7 @@ WORK = {
     "stack service": "flows.stack.entry.become",
     "stack health": "flows.stack.health.check_health",
 }
-LIGHT = {"validate", "variants", "datasets"}  # they do their work here
+LIGHT = {"validate", "variants", "datasets", "completion"}  # they do their work here
 GARBAGE = (
     "",
     "-",
@@ -105,7 +106,13 @@ SETTINGS = (
     "a=\udcff",
     "name=!!python/x",
 )
-VALUES = {"dataset": ["digits"], "without": ["worker"], "name": ["worker", "prefect"], "folder": ["."]}
+VALUES = {
+    "dataset": ["digits"],
+    "shell": ["bash", "zsh", "fish"],
+    "without": ["worker"],
+    "name": ["worker", "prefect"],
+    "folder": ["."],
+}
 CODES = {0, 2, 3}  # of garbage: help or a list, a wrong line, an image that isn't there
 
 

@@ -23,7 +23,7 @@ GOOD: dict[str, Any] = {
     "training": {"epochs": 2, "optimizer": "adamw", "weight_decay": 0.1, "early_stopping_patience": 2},
     "execution": {"device": "cuda:1", "threads": 2, "timeout_s": 60},
     "evaluation": {"batch_size": 10},
-    "tracking": {"experiment": "mine"},
+    "tracking": {"experiment": "mine", "tags": {"purpose": "paper", "try": 3}},
     "registry": {"register_model": False},
 }
 
@@ -129,6 +129,10 @@ def test_variants_that_are_all_wrong_are_not_called_too_few(explain: Explain) ->
         (("data", "mirrors"), ["ftp://me:secret@a"], "data.mirrors.0 = 'ftp://***@a': must be an http"),
         (("data", "mirrors"), ["http://me:secret@a"], "data.mirrors.0 = 'http://***@a': holds a password"),
         (("tracking", "uri"), "http://me:secret@a", "tracking.uri = 'http://***@a': holds a password"),
+        (("tracking", "tags"), ["a"], "tracking.tags = ['a']: must be a mapping of names to texts"),
+        (("tracking", "tags"), {"A b": "c"}, "tracking.tags.A b.[key] = 'A b': must be up to 63 lower-case"),
+        (("tracking", "tags"), {"a": ["b"]}, "tracking.tags.a = ['b']: must be text of at most 250 characters"),
+        (("tracking", "tags"), {"mlflow.note": "b"}, "mlflow.note: such names belong to mlflow; choose another"),
         (("data", "mirrors"), ["http://"], "data.mirrors.0 = 'http://': must be an http or https URL"),
         (("data", "mirrors"), ["http://a b"], "data.mirrors.0 = 'http://a b': must be an http or https URL"),
         (("data", "mirrors"), ["http://[1"], "data.mirrors.0 = 'http://[1': must be an http or https URL"),
@@ -237,7 +241,9 @@ def test_any_change_is_either_valid_or_named(
         assert isinstance(load_config(path), PipelineConfig)
     except ConfigError as error:
         # the field itself or, where it clashes with another field, a field of the same section
-        assert any(f"  {name}" in str(error) for name in (".".join(map(str, location)), f"{location[0]}."))
+        # or the list in which it stands
+        named = (".".join(map(str, location)), f"{location[0]}.", f"{location[0]} = ")
+        assert any(f"  {name}" in str(error) for name in named)
         assert error.exit_code == 2 and "Input should" not in str(error)
 
 
