@@ -1,0 +1,72 @@
+"""Pipeline runs, put together from what MLflow holds."""
+
+import pytest
+from registry_helpers import START_MS, Registry
+
+from rnnpipe.evaluation.promotion import Decision
+from rnnpipe.tracking import registry
+from rnnpipe.tracking.client import open_tracking
+from rnnpipe.tracking.demos import EXPERIMENT
+from rnnpipe.tracking.pipeline_runs import read_pipeline_runs
+from rnnpipe.tracking.registry import Candidate
+from rnnpipe.tracking.runs import MetricPoint, RunSpec, finish_run, log_points, start_run
+
+
+def train(place: Registry, key: str, *, run: str, accuracy: float | None, ended: int = 0, **tags: str) -> str:
+    """Let MLflow hold a training; returns the run's id there."""
+    tags = {"rnnpipe.pipeline_run": run, "rnnpipe.config_name": "nightly", **tags}
+    params = {"variant": key.partition(" ")[0], "seed": key.partition(" ")[2] or 0}
+    run_id = start_run(place.tracking, RunSpec(key, key, params, tags, START_MS))
+    if accuracy is not None:
+        names = ("test/accuracy", "test/accuracy_low", "test/accuracy_high")
+        values = zip(names, (accuracy, accuracy - 0.01, accuracy + 0.01), strict=True)
+        log_points(place.tracking, run_id, [MetricPoint(name, value, 0, START_MS) for name, value in values])
+        finish_run(place.tracking, run_id, "FINISHED", START_MS + ended)
+    return run_id
+
+
+def test_where_nothing_was_run_there_is_nothing(place: Registry) -> None:
+    assert read_pipeline_runs(place.tracking) == []
+    assert read_pipeline_runs(place.tracking, "no-such") == []
+
+
+def test_trainings_are_put_together_newest_run_first(place: Registry) -> None:
+    train(place, "gru 0", run="first", accuracy=0.90, ended=1000)
+    chosen = train(place, "gru 1", run="first", accuracy=0.89, ended=2000)
+    train(place, "lstm 0", run="second", accuracy=0.95, ended=5000, **{"purpose": "paper"})
+    train(place, "rnn 0", run="second", accuracy=None)
+    candidate = Candidate(place.store_model(chosen, "m"), chosen, "f", {"rnnpipe.seed": "1"}, "A net.")
+    version = registry.register(place.tracking, "digits-rows", candidate)
+    place.judge(version, Decision.PROMOTE, correct=890)
+    place.tracking.client.set_registered_model_alias("digits-rows", "champion", str(version.number))
+    second, first = read_pipeline_runs(place.tracking)
+    assert (second.run, first.run) == ("second", "first") and {second.config, first.config} == {"nightly"}
+    assert [(each.variant, each.seed) for each in first.trainings] == [("gru", 0), ("gru", 1)]
+    # the registered one, though another has the higher test accuracy
+    assert first.best is not None and (first.best.seed, first.best.accuracy) == (1, 0.89)
+    assert first.version is not None and first.version.verdict == "PROMOTE"
+    assert first.version.aliases == ("champion",) and first.ended_at_ms == START_MS + 2000
+    assert second.best is not None and second.best.variant == "lstm" and second.version is None
+    assert (second.best.accuracy_low, second.best.accuracy_high) == pytest.approx((0.94, 0.96))
+    assert second.trainings[1].status == "RUNNING" and second.trainings[1].accuracy is None
+    assert second.has_tag("purpose", "paper") and second.has_tag("purpose", None)
+    assert not second.has_tag("purpose", "pape") and not first.has_tag("purpose", None)
+    assert first.has_tag("config_name", "nightly") and first.has_tag("rnnpipe.seed", "1")
+
+
+def test_a_training_counts_for_the_run_that_used_it_last(place: Registry) -> None:
+    run_id = train(place, "gru 0", run="first", accuracy=0.9)
+    place.tracking.client.set_tag(run_id, "rnnpipe.pipeline_run", "second")
+    (only,) = read_pipeline_runs(place.tracking)
+    assert only.run == "second"
+
+
+def test_experiments_are_told_apart_and_demos_are_no_pipeline_runs(place: Registry) -> None:
+    train(place, "gru 0", run="first", accuracy=0.9)
+    others = Registry(open_tracking(place.tracking.uri, "mnist-rows", place.workspace), place.workspace)
+    train(others, "gru 0", run="second", accuracy=0.9)
+    demos = open_tracking(place.tracking.uri, EXPERIMENT, place.workspace)
+    start_run(demos, RunSpec("d", "basic", {"demo": "basic"}, {"rnnpipe.pipeline_run": "third"}, START_MS))
+    assert {run.run for run in read_pipeline_runs(place.tracking)} == {"first", "second"}
+    (only,) = read_pipeline_runs(place.tracking, "mnist-rows")
+    assert (only.run, only.experiment) == ("second", "mnist-rows")
