@@ -33,6 +33,15 @@ bench: $(INSTALLED) ## Measure speed and write docs/PERFORMANCE.md (ONLY="traini
 faults: $(INSTALLED) ## Break it on purpose and compare (LONG=1: for hours, and writes the page)
 	$(BIN)/python tests/campaign/campaign.py run $(if $(LONG),--long)
 
+docs: $(INSTALLED) ## Make the documents and the API reference as pages in build/docs
+	@$(BIN)/python -c 'import mkdocs, mkdocstrings' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo build/docs/index.html
+
+pictures: $(INSTALLED) ## Draw the README's pictures from the workspace's run of CONFIG (default configs/mnist.yaml)
+	$(BIN)/python docs/pictures.py $(if $(filter command line,$(origin CONFIG)),$(CONFIG))
+
 ui: $(INSTALLED) ## Open the MLflow and Prefect pages on this machine
 	$(BIN)/rnnpipe ui
 
@@ -49,4 +58,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,server]'
 	@touch $(INSTALLED)
 
-.PHONY: help run test test-all check bench faults ui stack clean
+.PHONY: help run test test-all check bench faults docs pictures ui stack clean

@@ -20,14 +20,16 @@ PICTURES = ("belief.png", "leaderboard.png")
 
 
 def models_of(config: PipelineConfig, store: Store) -> tuple[list[Model], Path]:
-    """Return the models of a config's run, best first, and the file of its test images; SystemExit if not all is there."""
+    """Return the models of a config's run, best first, and the file of its test images."""
     stages = {each.name: each.output for each in forecast(config, store)}
     models = {}
     for variant in config.variants:
         for seed in config.seeds:
             outputs = [stages[f"{before}{variant.label} s{seed}"] for before in ("", "test ")]
             if None in outputs:
-                sys.exit(f"{variant.label} with seed {seed} isn't in the workspace as it is now; run the config first")
+                sys.exit(
+                    f"{variant.label} with seed {seed} isn't in the workspace as it is now; run the config first"
+                )
             training, evaluation = (store.resolve(output) for output in outputs)
             facts = training.ref.facts
             summary = TrainingSummary(

@@ -1,5 +1,6 @@
 """The command lines of the documents: each is one that the command line takes."""
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
+from rnnpipe.catalogue import VARIANTS
 from rnnpipe.cli import cli
 
 ROOT = Path(__file__).parents[1]
@@ -109,3 +111,38 @@ def test_the_check_itself_lets_pass_what_is_right(text: str) -> None:
     assert found
     for arguments, is_typed in found:
         check(arguments, is_typed)
+
+
+TUTORIALS = (ROOT / "docs" / "tutorials.md").read_text(encoding="utf-8")
+FILE_AND_NAMES = re.compile(r"\]\(\.\./(\S+?\.py)\)((?: `\w+`,?)+)")
+TEST = re.compile(r"`(tests/\S+?\.py)(?:::(\w+))?`")
+
+
+def defined(path: str) -> set[str]:
+    """Return what a module's top level defines."""
+    names = set()
+    for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names
+
+
+def test_what_became_of_each_line_of_the_tutorials_exists() -> None:
+    places, tests = FILE_AND_NAMES.findall(TUTORIALS), TEST.findall(TUTORIALS)
+    assert len(places) > 20 and len(tests) > 20
+    for path, names in places:
+        assert set(re.findall(r"\w+", names)) <= defined(path), path
+    for path, name in tests:
+        assert (ROOT / path).exists() and (not name or name in defined(path)), f"{path}::{name}"
+    assert all((ROOT / path).exists() for path in re.findall(r"`(configs/\S+?)`", TUTORIALS))
+    for source in ("SingleRNN", "BasicRNN", "CleanBasicRNN", "ImageRNN"):  # as the catalogue names them
+        assert any(source in spec.source for spec in VARIANTS.values()) and f"`{source}" in TUTORIALS
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_of_documents_lead_to_files(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", FENCE.sub("", path.read_text(encoding="utf-8")))
+    gone = [link for link in links if "://" not in link and not (path.parent / link).exists()]
+    assert gone == []
