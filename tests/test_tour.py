@@ -34,8 +34,8 @@ def own(tmp_path: Path) -> Workspace:
 def typed(own: Workspace, block: str) -> str:
     """Do what a block says, and return what it prints."""
     done = subprocess.run(
-        [str(shutil.which("bash")), "-euc", block], cwd=own.folder, env=own.environment, capture_output=True, text=True,
-        timeout=PATIENCE_S, check=False,
+        [str(shutil.which("bash")), "-euc", block], cwd=own.folder, env=own.environment, capture_output=True,
+        text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -82,7 +82,7 @@ def _print(found: "SideBySide") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from rnnpipe.cli.outcome import open_console
+    from rnnpipe.cli.tables import open_console
 
     console = open_console()
     for letter, side in (("A", found.a), ("B", found.b)):

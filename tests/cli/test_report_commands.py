@@ -155,16 +155,19 @@ def test_the_pages_open_without_a_network(first: Version, call: Any, tmp_path: P
         )
         page = context.new_page()
         page.set_default_timeout(PAGE_TIMEOUT_MS)
-        asked, complaints = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        asked: list[Any] = []
+        complaints: list[Any] = []
+        page.on("request", asked.append)
+        page.on("console", complaints.append)
+        page.on("pageerror", complaints.append)
         for path in (run, comparison):
             page.goto(path.as_uri())
             assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "a phone scrolls"
             assert page.evaluate(CONTRAST) == []
             assert page.evaluate("[...document.images].every(each => each.complete && each.naturalWidth > 0)")
-        assert {url for url in asked if not url.startswith(("file:", "data:"))} == set() and complaints == []
+        assert {
+            each.url for each in asked if not each.url.startswith(("file:", "data:"))
+        } == set() and complaints == []
         context.close()
 
 
