@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from flows import tasks
 from flows.session import Session
 from flows.stages import Outcome, compare
+from rnnpipe.tracking.reports import PIPELINE_RUN_TAG
 
 
 def show_overview(session: Session, outcome: Outcome, run_ids: Mapping[str, str]) -> None:
@@ -19,5 +20,5 @@ def show_overview(session: Session, outcome: Outcome, run_ids: Mapping[str, str]
     chosen = leaderboard.candidate().row
     session.submit(
         tasks.show_overview, models=models, dataset=outcome.dataset.model_dump(), config=outcome.config,
-        run_id=run_ids[trained[chosen.label, chosen.seed].label],
+        run=outcome.tags[PIPELINE_RUN_TAG], run_id=run_ids[trained[chosen.label, chosen.seed].label],
     ).result()  # fmt: skip

@@ -21,6 +21,7 @@ from rnnpipe.evaluation.promotion import Verdict
 from rnnpipe.evaluation.standing import Standing
 from rnnpipe.files import read_json
 from rnnpipe.references import Recipe, StageRef
+from rnnpipe.reporting.facts import FIGURES, run_folder
 from rnnpipe.tracking import promotion
 from rnnpipe.tracking.pictures import log_overview
 from rnnpipe.tracking.record import Record
@@ -174,20 +175,24 @@ def apply_verdict(
 
 
 @task(name="overview", task_run_name="overview", persist_result=False)
-def show_overview(models: list[Json], dataset: Json, config: PipelineConfig, *, run_id: str) -> None:
-    """Draw all models of a run, best first, and log the figures to one run in MLflow; again, it does nothing."""
+def show_overview(models: list[Json], dataset: Json, config: PipelineConfig, *, run: str, run_id: str) -> None:
+    """Draw all models of a run, best first, keep the figures with the run, and log them to one run in MLflow.
+
+    Where MLflow has them already, nothing is done.
+    """
     store = session().store
     trainings, evaluations = (
         [store.resolve(StageRef(**each[name])) for each in models] for name in ("training", "evaluation")
     )
 
-    def draw(folder: Path) -> list[Path]:
+    def draw() -> list[Path]:
         from rnnpipe.evaluation.overview import Model, draw_overview  # brings matplotlib
 
         drawn = [
             Model(LeaderboardRow(**each["row"]), evaluation.path, epochs_of(read_journal(training.path)))
             for each, training, evaluation in zip(models, trainings, evaluations, strict=True)
         ]
+        folder = run_folder(session().workspace, run) / FIGURES
         return draw_overview(folder, drawn, store.resolve(StageRef(**dataset)).path / TEST_IMAGES_FILE)
 
     log_overview(session().tracking(config), run_id, [each.ref.digest for each in evaluations], draw)

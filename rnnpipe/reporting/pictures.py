@@ -7,16 +7,17 @@ from pathlib import Path
 
 # The order in which figures are shown; others come after them, by name.
 CAPTIONS = {
-    "belief": "What the net believes while it reads: its probabilities after each step",
-    "reading": "Accuracy after so many steps: when the answers become right",
-    "accuracy_by_step": "Accuracy after so many steps: when the answers become right",
+    "belief": "What a net believes while it reads: its probabilities after each step",
+    "leaderboard": "Test accuracy of all models, with 95 % intervals",
+    "accuracy_while_reading": "Accuracy after so many steps: when the answers become right",
+    "learning_curves": "Loss and accuracy by epoch",
+    "accuracy_against_cost": "Accuracy against size and latency",
     "confusion_matrix": "Which classes are taken for which",
     "per_class": "How well each class is recognised, with 95 % intervals",
     "reliability": "Reliability: how often an answer is right that is given with this confidence",
-    "confident_mistakes": "The mistakes that the net was surest of",
     "mistakes": "The mistakes that the net was surest of",
-    "accuracy_latency": "Accuracy against latency",
-    "accuracy_size": "Accuracy against size",
+    "robustness": "Accuracy on images that are shifted, turned, noisy or incomplete",
+    "gradient_reach": "How far gradients reach back: what a net can learn from",
     "fixed": "Test images that this model gets right and the champion got wrong",
     "broken": "Test images that the champion got right and this model gets wrong",
     "samples": "Samples of the images",

@@ -54,14 +54,11 @@ def log_beliefs(tracking: Tracking, run_id: str, training: Path, events: Sequenc
 
 
 @retried
-def log_overview(
-    tracking: Tracking, run_id: str, digests: Sequence[str], draw: Callable[[Path], list[Path]]
-) -> None:
-    """Log the figures that `draw` makes in a folder, unless the run has those of the same evaluations already."""
+def log_overview(tracking: Tracking, run_id: str, digests: Sequence[str], draw: Callable[[], list[Path]]) -> None:
+    """Log the figures that `draw` makes, unless the run has those of the same evaluations already."""
     drawn_of = digest_of(list(digests))
     with mlflow_errors("read the tags of a run"):
         if tracking.client.get_run(run_id).data.tags.get(OVERVIEW_TAG) == drawn_of:
             return
-    with scratch_folder() as folder:
-        log_artifact_files(tracking, run_id, draw(folder), OVERVIEW_FOLDER)
+    log_artifact_files(tracking, run_id, draw(), OVERVIEW_FOLDER)
     set_tags(tracking, run_id, {OVERVIEW_TAG: drawn_of})
