@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnpipe.evaluation.figures import changed_images, save_figure
+from rnnpipe.evaluation.figures.pictures import changed_images
+from rnnpipe.evaluation.figures.style import save_figure
 from rnnpipe.evaluation.standing import Standing
 
 FIXED_FILE, BROKEN_FILE = "fixed.png", "broken.png"

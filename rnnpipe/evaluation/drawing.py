@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnpipe.evaluation import figures
 from rnnpipe.evaluation.belief import ReadImages, telling_places
-from rnnpipe.evaluation.figures import Watched, save_figure
+from rnnpipe.evaluation.figures import curves, pictures, scores
+from rnnpipe.evaluation.figures.pictures import Watched
+from rnnpipe.evaluation.figures.style import save_figure
 from rnnpipe.evaluation.metrics import Floats, Integers, surest_mistakes
 from rnnpipe.evaluation.order import images_of, pixel_order
 from rnnpipe.evaluation.report import EvaluationReport
@@ -30,22 +31,22 @@ class Drawn(NamedTuple):
 
 def draw(folder: Path, report: EvaluationReport, drawn: Drawn) -> None:
     """Write the figures of an evaluation into a folder."""
-    save_figure(figures.confusion_matrix(report), folder / "confusion_matrix.png")
-    save_figure(figures.per_class_bars(report), folder / "per_class.png")
-    diagram = figures.reliability_diagram(drawn.probabilities_NK, drawn.labels_N)
+    save_figure(scores.confusion_matrix(report), folder / "confusion_matrix.png")
+    save_figure(scores.per_class_bars(report), folder / "per_class.png")
+    diagram = scores.reliability_diagram(drawn.probabilities_NK, drawn.labels_N)
     save_figure(diagram, folder / "reliability.png")
     if pixel_order(drawn.spec) is None:  # the images can't be had back from the sequences
         return
     label, classes = drawn.spec.variant.label, drawn.spec.classes
-    save_figure(figures.robustness_curves({label: report.robustness}), folder / "robustness.png")
+    save_figure(curves.robustness_curves({label: report.robustness}), folder / "robustness.png")
     wrong = surest_mistakes(drawn.probabilities_NK, drawn.labels_N)
-    shown = wrong[: figures.GRID_CELLS]
+    shown = wrong[: pictures.GRID_CELLS]
     answers = drawn.probabilities_NK[shown], drawn.labels_N[shown]
-    mistakes = figures.confident_mistakes(_images(drawn, shown), *answers, classes, len(wrong))
+    mistakes = pictures.confident_mistakes(_images(drawn, shown), *answers, classes, len(wrong))
     save_figure(mistakes, folder / "mistakes.png")
     places = telling_places(drawn.read.beliefs, drawn.read.labels_N)
     watched = watched_images(_images(drawn, drawn.read.places_N[places]), {label: drawn.read}, places)
-    save_figure(figures.belief_picture(watched, classes), folder / "belief.png")
+    save_figure(pictures.belief_picture(watched, classes), folder / "belief.png")
 
 
 def watched_images(

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from rnnpipe.evaluation import figures
 from rnnpipe.evaluation.belief import BELIEF_FILE, ReadImages, telling_places
 from rnnpipe.evaluation.drawing import watched_images
+from rnnpipe.evaluation.figures import curves, pictures, scores, style
 from rnnpipe.evaluation.leaderboard import LeaderboardRow
 from rnnpipe.evaluation.report import EvaluationReport
 
@@ -31,18 +31,18 @@ def draw_overview(folder: Path, models: Sequence[Model], test_images: Path) -> l
     names = [_name(each, models) for each in models]
     reports = {name: EvaluationReport.read(each.evaluation) for name, each in zip(names, models, strict=True)}
     drawn: dict[str, Figure] = {
-        "leaderboard": figures.leaderboard_bars([each.row for each in models]),
-        "learning_curves": figures.learning_curves(
+        "leaderboard": scores.leaderboard_bars([each.row for each in models]),
+        "learning_curves": curves.learning_curves(
             {name: each.history for name, each in zip(names, models, strict=True)}
         ),
-        "accuracy_against_cost": figures.cost_against_accuracy([each.row for each in models]),
+        "accuracy_against_cost": scores.cost_against_accuracy([each.row for each in models]),
     }
     if readings := {name: report.reading for name, report in reports.items() if report.reading}:
-        drawn["accuracy_while_reading"] = figures.accuracy_while_reading(readings)
+        drawn["accuracy_while_reading"] = curves.accuracy_while_reading(readings)
     if norms := {name: report.gradient_norms for name, report in reports.items() if report.gradient_norms}:
-        drawn["gradient_reach"] = figures.gradient_reach(norms)
+        drawn["gradient_reach"] = curves.gradient_reach(norms)
     if bearings := {name: report.robustness for name, report in reports.items() if report.robustness}:
-        drawn["robustness"] = figures.robustness_curves(bearings)
+        drawn["robustness"] = curves.robustness_curves(bearings)
     shown = list(zip(names, models, strict=True))[:MAX_SIDE_BY_SIDE]
     read = {
         name: ReadImages.read(each.evaluation) for name, each in shown if (each.evaluation / BELIEF_FILE).exists()
@@ -51,7 +51,7 @@ def draw_overview(folder: Path, models: Sequence[Model], test_images: Path) -> l
         classes = [each.name for each in next(iter(reports.values())).per_class]
         drawn["belief"] = _beliefs(read, test_images, classes)
     for name, figure in drawn.items():
-        figures.save_figure(figure, folder / f"{name}.png")
+        style.save_figure(figure, folder / f"{name}.png")
     return [folder / f"{name}.png" for name in drawn]
 
 
@@ -67,4 +67,4 @@ def _beliefs(read: Mapping[str, ReadImages], test_images: Path, classes: Sequenc
     places = telling_places(best.beliefs, best.labels_N)
     images_NHW = np.load(test_images, mmap_mode="r", allow_pickle=False)
     chosen_NHW = np.asarray(images_NHW[best.places_N[places]])
-    return figures.belief_picture(watched_images(chosen_NHW, read, places), classes)
+    return pictures.belief_picture(watched_images(chosen_NHW, read, places), classes)

@@ -200,7 +200,8 @@ def conditions(training: StageRef) -> dict[str, str]:
 def _log_files(
     tracking: Tracking, run_id: str, histories: Mapping[str, list[Event]], *, training: Path, evaluation: Path
 ) -> None:
-    from rnnpipe.evaluation.figures import learning_curves, save_figure  # brings matplotlib
+    from rnnpipe.evaluation.figures.curves import learning_curves  # brings matplotlib
+    from rnnpipe.evaluation.figures.style import save_figure
 
     with scratch_folder() as folder:
         curves = folder / "learning_curves.png"

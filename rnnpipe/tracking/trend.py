@@ -38,7 +38,8 @@ def publish_trend(tracking: Tracking, workspace: Path, model: RegisteredModel) -
 
 def _log_figure(tracking: Tracking, model_name: str, standings: Sequence[VersionHistory]) -> str:
     """Store the figure in the model's run and return the run's id."""
-    from rnnpipe.evaluation.figures import TrendPoint, accuracy_trend, save_figure  # brings matplotlib
+    from rnnpipe.evaluation.figures.curves import TrendPoint, accuracy_trend  # brings matplotlib
+    from rnnpipe.evaluation.figures.style import save_figure
 
     points = [
         TrendPoint(

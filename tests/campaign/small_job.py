@@ -102,7 +102,8 @@ def _warm_up(folder: Path) -> None:
 
     from rnnpipe.config import VariantConfig
     from rnnpipe.evaluation.deploy import Deploy, build_network
-    from rnnpipe.evaluation.figures import learning_curves, save_figure
+    from rnnpipe.evaluation.figures.curves import learning_curves
+    from rnnpipe.evaluation.figures.style import save_figure
     from rnnpipe.evaluation.spec import ModelSpec
     from rnnpipe.models.layers import export_of_layers
     from rnnpipe.tracking.addresses import sqlite_path, sqlite_uri

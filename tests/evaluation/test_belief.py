@@ -12,10 +12,10 @@ from torch.nn import functional
 from rnnpipe.catalogue import SEQUENCES, VARIANTS
 from rnnpipe.config import SequenceConfig
 from rnnpipe.data.sequences import build_transform
-from rnnpipe.evaluation import figures
 from rnnpipe.evaluation.belief import Beliefs, ReadImages, read_along, reading_steps, telling_places
 from rnnpipe.evaluation.deploy import build_network, scale_pixels
 from rnnpipe.evaluation.drawing import watched_images
+from rnnpipe.evaluation.figures import pictures, style
 from rnnpipe.evaluation.figures.strip import belief_strip
 from rnnpipe.evaluation.insight import gradient_norms, robustness
 from rnnpipe.evaluation.leaderboard import LeaderboardRow, TrainingSummary
@@ -146,10 +146,10 @@ def test_a_strip_shows_images_beliefs_decisions_and_true_classes(beliefs: Belief
 def test_the_belief_picture_has_a_row_an_image_and_a_column_a_net(beliefs: Beliefs, tmp_path: Path) -> None:
     read = ReadImages(np.arange(3), np.array([1, 2, 0]), beliefs)
     watched = watched_images(np.zeros((2, 7, 5), dtype=np.uint8), {"rnn": read, "costs $5_": read}, [0, 2])
-    figure = figures.belief_picture(watched, ("a", "b$", "字"))
+    figure = pictures.belief_picture(watched, ("a", "b$", "字"))
     titles = [axes.get_title() for axes in figure.axes]
     assert "rnn\nright: b$, 80%" in titles and "wrong: 字, 80%" in titles and titles.count("true: b$") == 1
-    figures.save_figure(figure, tmp_path / "belief.png")
+    style.save_figure(figure, tmp_path / "belief.png")
     width, height = struct.unpack(">II", (tmp_path / "belief.png").read_bytes()[16:24])
     assert width > 500 and height > 400
 

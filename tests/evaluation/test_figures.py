@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rnnpipe.catalogue import VARIANTS
-from rnnpipe.evaluation import figures
 from rnnpipe.evaluation.changes import draw_changes
+from rnnpipe.evaluation.figures import curves, pictures, scores, style
 from rnnpipe.evaluation.figures.style import shorten
 from rnnpipe.evaluation.leaderboard import LeaderboardRow, TrainingSummary
 from rnnpipe.evaluation.standing import Standing
@@ -29,7 +29,7 @@ def image_size(content: bytes) -> tuple[int, int]:
 def save_twice(draw, folder) -> bytes:
     contents = []
     for name in ("first.png", "second.png"):
-        figures.save_figure(draw(), folder / name)
+        style.save_figure(draw(), folder / name)
         contents.append((folder / name).read_bytes())
     assert contents[0] == contents[1]
     assert min(image_size(contents[0])) > 200
@@ -37,7 +37,7 @@ def save_twice(draw, folder) -> bytes:
     return contents[0]
 
 
-@pytest.mark.parametrize("draw", [figures.confusion_matrix, figures.per_class_bars])
+@pytest.mark.parametrize("draw", [scores.confusion_matrix, scores.per_class_bars])
 @pytest.mark.parametrize(
     "names",
     [("no", "yes"), ("costs $5_", "a^b$", "字", "x" * 200), tuple(f"class {number}" for number in range(65))],
@@ -50,13 +50,13 @@ def test_reports_are_drawn_with_equal_bytes(draw, names, make_report, tmp_path):
 def test_a_class_without_test_images_is_drawn_with_the_widest_interval(make_report, tmp_path):
     report = make_report(("a", "b", "c"), total=2)
     assert 0 in [scores.support for scores in report.per_class]
-    save_twice(lambda: figures.per_class_bars(report), tmp_path)
+    save_twice(lambda: scores.per_class_bars(report), tmp_path)
 
 
 def test_learning_curves_have_a_line_a_label(tmp_path):
     histories = dict.fromkeys(VARIANTS, HISTORY)
-    save_twice(lambda: figures.learning_curves(histories), tmp_path)
-    loss_axes, accuracy_axes = figures.learning_curves(histories).axes
+    save_twice(lambda: curves.learning_curves(histories), tmp_path)
+    loss_axes, accuracy_axes = curves.learning_curves(histories).axes
     assert [line.get_label() for line in accuracy_axes.lines] == list(VARIANTS)
     assert list(loss_axes.lines[0].get_ydata()) == [epoch["validation_loss"] for epoch in HISTORY]
     assert list(loss_axes.lines[1].get_ydata()) == [epoch["train_loss"] for epoch in HISTORY]
@@ -64,8 +64,8 @@ def test_learning_curves_have_a_line_a_label(tmp_path):
 
 def test_learning_curves_without_validation_images_show_the_training_loss(tmp_path):
     history = [{"epoch": 1, "train_loss": 2.0, "validation_loss": None}, {"epoch": 2, "train_loss": 1.0}]
-    save_twice(lambda: figures.learning_curves({"gru": history}), tmp_path)
-    (axes,) = figures.learning_curves({"gru": history}).axes
+    save_twice(lambda: curves.learning_curves({"gru": history}), tmp_path)
+    (axes,) = curves.learning_curves({"gru": history}).axes
     assert list(axes.lines[0].get_ydata()) == [2.0, 1.0]
 
 
@@ -87,7 +87,7 @@ def test_what_changed_is_drawn_with_its_labels(size, names, tmp_path, monkeypatc
 
     def spy(images_NHW, chosen, candidate, champion, title):
         drawn[title] = chosen.tolist()
-        return figures.changed_images(images_NHW, chosen, candidate, champion, title)
+        return pictures.changed_images(images_NHW, chosen, candidate, champion, title)
 
     monkeypatch.setattr("rnnpipe.evaluation.changes.changed_images", spy)
     for _ in range(2):
@@ -97,7 +97,7 @@ def test_what_changed_is_drawn_with_its_labels(size, names, tmp_path, monkeypatc
     assert contents[0] == contents[1]
     assert drawn == {"fixed": list(range(60)), "broken": [70, 71, 72]}
 
-    (axes,) = figures.changed_images(images_NHW, np.arange(70, 73), candidate, champion, "broken").axes
+    (axes,) = pictures.changed_images(images_NHW, np.arange(70, 73), candidate, champion, "broken").axes
     assert axes.get_title(loc="left") == "3 images broken: true class, champion → candidate"
     first, second = (shorten(name, 8) for name in names)
     assert [text.get_text() for text in axes.texts] == [
@@ -105,7 +105,7 @@ def test_what_changed_is_drawn_with_its_labels(size, names, tmp_path, monkeypatc
     ]  # fmt: skip
     for place, image in zip(range(70, 73), axes.images, strict=True):
         assert np.array_equal(image.get_array(), images_NHW[place])
-    (axes,) = figures.changed_images(images_NHW, np.arange(60), candidate, champion, "fixed").axes
+    (axes,) = pictures.changed_images(images_NHW, np.arange(60), candidate, champion, "fixed").axes
     assert axes.get_title(loc="left").startswith("60 images fixed (the first 50)") and len(axes.images) == 50
 
 
@@ -114,7 +114,7 @@ def test_where_nothing_changed_the_picture_says_so(tmp_path):
     same = Standing("1", labels_N, labels_N, ("0",), 1.0, 1)
     nothing = np.array([], int)
     save_twice(
-        lambda: figures.changed_images(np.zeros((3, 8, 8), np.uint8), nothing, same, same, "fixed"), tmp_path
+        lambda: pictures.changed_images(np.zeros((3, 8, 8), np.uint8), nothing, same, same, "fixed"), tmp_path
     )
 
 
@@ -129,7 +129,7 @@ def test_the_leaderboard_shows_every_row_with_its_interval(make_report, tmp_path
         )
         for label in VARIANTS
     ]  # fmt: skip
-    save_twice(lambda: figures.leaderboard_bars(rows), tmp_path)
-    (axes,) = figures.leaderboard_bars(rows).axes
+    save_twice(lambda: scores.leaderboard_bars(rows), tmp_path)
+    (axes,) = scores.leaderboard_bars(rows).axes
     assert [text.get_text() for text in axes.get_yticklabels()] == [row.name for row in rows]
     assert axes.get_xlim()[0] <= rows[0].accuracy_low and rows[0].accuracy_high <= axes.get_xlim()[1]

@@ -8,7 +8,7 @@ from fault_proxy import FaultProxy, Kind
 from tracking_helpers import DATASET, Finished, verdict_on
 
 from rnnpipe.errors import TrackingError
-from rnnpipe.evaluation import figures
+from rnnpipe.evaluation.figures import style
 from rnnpipe.evaluation.promotion import Decision
 from rnnpipe.tracking import export, promotion
 from rnnpipe.tracking.client import Tracking, open_tracking
@@ -155,7 +155,7 @@ def test_a_live_run_through_a_server_that_fails_is_made_up_for(proxy: FaultProxy
 def test_every_single_request_may_fail(
     proxy: FaultProxy, tmp_path: Path, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(figures, "save_figure", lambda _, path: path.write_bytes(b"drawn elsewhere"))
+    monkeypatch.setattr(style, "save_figure", lambda _, path: path.write_bytes(b"drawn elsewhere"))
     tracking = connect(proxy, tmp_path)
     number, failed = 0, True
     while failed:
