@@ -105,7 +105,7 @@ def test_a_budget_counts_what_it_leaves_out(tmp_path: Any) -> None:
     budget = Budget(2000)
     (picture,) = budget.pictures(tmp_path.glob("*.png"))
     assert picture.caption == "A" and budget.left_out == 1
-    assert caption_of(tmp_path / "accuracy_latency.png") == "Accuracy against latency"
+    assert caption_of(tmp_path / "accuracy_against_cost.png") == "Accuracy against size and latency"
 
 
 def test_the_config_on_it_is_the_run_s(kept: Any) -> None:
