@@ -50,7 +50,7 @@ def register_two(folder: Path) -> Served:
     (folder / "work space").mkdir()
     workspace = Workspace(folder / "work space")
     tracking = open_tracking(sqlite_uri(workspace.home / "mlflow.db"), NAME, workspace.home)
-    spec = ModelSpec.of(FACTS, VariantConfig(name="gru", hidden_size=8))
+    spec = ModelSpec.of(FACTS, VariantConfig(name="gru", hidden_size=8, num_layers=1))
     versions, folders = [], []
     for seed in (1, 2):
         folders.append(folder / f"model-{seed}")
