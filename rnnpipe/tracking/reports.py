@@ -55,7 +55,6 @@ def fetch_page(tracking: Tracking, run_id: str) -> bytes:
         return Path(download(tracking, f"runs:/{run_id}/{REPORT_NAME}", folder)).read_bytes()
 
 
-@retried
 def read_run(tracking: Tracking, run_id: str) -> "mlflow.entities.Run":
     """Return a run of MLflow by its id; TrackingError where there is none."""
     with mlflow_errors(f"find the run {run_id}"):
