@@ -1,6 +1,7 @@
 """The main job from end to end: what it tells, and what MLflow and Prefect hold afterwards."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,18 @@ def test_versions_are_held_promoted_and_rejected(workspace: Workspace, tracking:
     assert aliases == {"champion": "2", "previous": "1"}
 
 
+def test_a_page_that_cannot_be_made_stops_no_run(
+    workspace: Workspace, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> None:
+        raise ValueError("no page today")
+
+    monkeypatch.setattr("flows.reporting.conditions_of", fail)
+    done = call("run", workspace.config())
+    assert done.code == 0 and "digits-rows, run " in done.out
+    assert "has no page" in done.err and "ValueError: no page today" in done.err and "Traceback" not in done.err
+
+
 @pytest.mark.slow
 def test_mlflow_gets_later_what_it_missed(workspace: Workspace, tracking: Tracking, call: Any) -> None:
     before = {run.info.run_id for run in runs_of(tracking)}
@@ -176,6 +189,9 @@ def test_mlflow_gets_later_what_it_missed(workspace: Workspace, tracking: Tracki
     alone = call("run", workspace.config(), *changed, "--set", "tracking.uri=http://127.0.0.1:9")
     assert alone.code == 5
     assert "not tracked: MLflow can't be opened at http://127.0.0.1:9" in alone.out and "gru-8x1" in alone.out
+    (run,) = re.findall(r"digits-rows, run ([0-9a-f]{8})", alone.out)
+    page = workspace.folder / "untold.html"
+    assert call("report", run, "-o", page).code == 0 and "MLflow doesn't hold this run" in page.read_text()
     assert {run.info.run_id for run in runs_of(tracking)} == before
     trained = workspace.manifests("trainings")
 
