@@ -207,8 +207,15 @@ def test_a_real_terminal_of_60_columns_holds_it_with_and_without_colour(no_color
     assert max(map(len, drawn)) <= 60
 
 
-def on_a_terminal(command: list[str], columns: int, **environment: str) -> str:
-    """Return all that a command writes to a terminal of its own."""
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_an_error_heeds_no_color_as_well(tmp_path: Path, no_color: str) -> None:
+    command = [sys.executable, "-m", "rnnpipe", "run", str(tmp_path / "none.yaml")]
+    told = on_a_terminal(command, columns=80, code=2, NO_COLOR=no_color)
+    assert "none.yaml" in told and ("\x1b[31m" in told) == (not no_color)
+
+
+def on_a_terminal(command: list[str], *, columns: int, code: int = 0, **environment: str) -> str:
+    """Return all that a command, which ends with this code, writes to a terminal of its own."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     others = {name: value for name, value in os.environ.items() if name not in ("CI", "COLUMNS", "FORCE_COLOR")}
@@ -227,5 +234,5 @@ def on_a_terminal(command: list[str], columns: int, **environment: str) -> str:
         if not part:
             break
     os.close(ours)
-    assert process.wait(60) == 0, told
+    assert process.wait(60) == code, told
     return told.decode()
