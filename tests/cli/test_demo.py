@@ -126,7 +126,7 @@ def test_a_drawing_is_framed(demo: str) -> None:
         ({"image": [0] * 63}, "63 pixels, not 8 x 8 = 64"),
         ({"image": []}, "0 pixels"),
         ({"image": [[0] * 8] * 8}, "valid integer"),
-        ({"image": "0" * PIXELS}, "valid list"),
+        ({"image": "0" * PIXELS}, "valid array"),
         ({"image": [0.5] * PIXELS}, "valid integer"),
         ({"image": [True] * PIXELS}, "valid integer"),
         ({"image": ["0"] * PIXELS}, "valid integer"),
