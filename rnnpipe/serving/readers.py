@@ -111,7 +111,7 @@ def _reader_of(store: Store, manifest: dict[str, Any]) -> Reader | None:
 def _described(entry: Entry) -> str:
     accuracy = entry.ref.facts.get("validation_accuracy")
     measured = f", {100 * accuracy:.2f} % of the validation images right" if accuracy is not None else ""
-    return f"stored, not registered: seed {entry.ref.facts['seed']}{measured}"
+    return f"stored training: seed {entry.ref.facts['seed']}{measured}"
 
 
 def same_images(readers: Sequence[Reader]) -> bool:

@@ -63,7 +63,7 @@ def demo(workspace: Workspace, first_run: Done) -> Iterator[str]:
     """The page's address; Ctrl-C closes it."""
     assert first_run.code == 0
     process, address, told = start_demo(workspace, NAME)
-    assert f"registered as models:/{NAME}/" in told and "stored, not registered: seed 0" in told
+    assert f"registered as models:/{NAME}/" in told and "stored training: seed 0" in told
     with process:
         yield address
         process.send_signal(signal.SIGINT)
@@ -81,7 +81,7 @@ def test_the_facts_say_who_reads_what(demo: str) -> None:
     titles = [each["title"] for each in facts["readers"]]
     assert len(titles) == len(set(titles)) and set(titles) >= LABELS
     assert re.fullmatch(rf"registered as models:/{NAME}/\d+", facts["readers"][0]["what"])
-    assert all(each["what"].startswith("stored, not registered: seed ") for each in facts["readers"][1:])
+    assert all(each["what"].startswith("stored training: seed ") for each in facts["readers"][1:])
     assert facts["image_size"] == [8, 8] and facts["steps"] == 8 and facts["sequence"] == "rows"
     assert facts["step_of_pixel"] == [step for step in range(1, 9) for _ in range(8)]
     assert [each["label"] for each in facts["samples"]] == list(map(str, range(10)))

@@ -74,8 +74,8 @@ def test_the_best_of_each_other_variant_reads_beside_the_champion(tmp_path: Path
     readers = readers_of(version_of(champion), champion.path, Store(tmp_path))
     assert [(each.title, each.what) for each in readers] == [
         ("gru", "registered as models:/m/3"),
-        ("rnn", "stored, not registered: seed 0, 80.00 % of the validation images right"),
-        ("lstm", "stored, not registered: seed 0, 70.00 % of the validation images right"),
+        ("rnn", "stored training: seed 0, 80.00 % of the validation images right"),
+        ("lstm", "stored training: seed 0, 70.00 % of the validation images right"),
     ]
 
 
