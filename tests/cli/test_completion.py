@@ -17,7 +17,7 @@ BASH = shutil.which("bash")
 TAB = """
 eval "$(rnnpipe completion bash)"
 COMP_WORDS=(rnnpipe "$@"); COMP_CWORD=$#; COMPREPLY=()
-compopt() { echo "compopt $*"; }
+compopt() { printf '%s ' compopt "$@"; echo; }
 bound=$(complete -p rnnpipe); bound=${bound##*-F }; ${bound%% *} rnnpipe
 printf '%s\\n' "${COMPREPLY[@]}"
 """
@@ -27,9 +27,7 @@ def tab(workspace: Workspace, *words: str) -> list[str]:
     """Return what bash offers after these words, the last of which is begun."""
     programs = workspace.folder / "programs"
     programs.mkdir(exist_ok=True)
-    (programs / "rnnpipe").write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -c "from rnnpipe.cli import main; main()" "$@"\n'
-    )
+    (programs / "rnnpipe").write_text(f"#!{sys.executable}\nfrom rnnpipe.cli import main\nmain()\n")
     (programs / "rnnpipe").chmod(0o700)
     environment = {**workspace.environment, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
@@ -37,7 +35,7 @@ def tab(workspace: Workspace, *words: str) -> list[str]:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert not done.stderr
-    return [line for line in done.stdout.splitlines() if line]
+    return [line.strip() for line in done.stdout.splitlines() if line]
 
 
 @pytest.mark.skipif(BASH is None, reason="no bash")
@@ -84,7 +82,7 @@ def test_a_tab_imports_nothing_heavy() -> None:
         command, cwd=ROOT, env={**os.environ, **words}, capture_output=True, text=True, check=True
     )
     loaded = set(done.stderr.split())
-    assert "rnnpipe" in loaded and loaded & HEAVY == set()
+    assert "rnnpipe" in loaded and loaded & HEAVY == set() and "Usage" not in done.stdout
 
 
 def test_where_nothing_can_be_read_no_name_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
