@@ -53,7 +53,7 @@ def command_lines(text: str) -> Iterator[tuple[list[str], bool]]:
 def check(arguments: list[str], is_typed: bool) -> None:
     """Raise a ClickException unless the command line takes this; what is only named needs no arguments."""
     command: click.Command = cli
-    rest, context = list(arguments), click.Context(cli)
+    rest, context = list(arguments), click.Context(cli, **cli.context_settings)  # a command keeps its help options
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         name = rest.pop(0)
         if name not in command.commands:

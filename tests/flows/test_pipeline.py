@@ -97,7 +97,7 @@ def test_prefect_holds_the_flow_run_and_the_end_of_every_task(workspace: Workspa
     assert set(names) == {
         "download digits", "sequences rows", *(f"train {label}" for label in TINY_LABELS),
         *(f"evaluate {label}" for label in TINY_LABELS), *(f"record {label}" for label in TINY_LABELS),
-        "register digits-rows", "judge version 1",
+        "overview", "register digits-rows", "judge version 1",
     }  # fmt: skip
     artifacts = ask(url, "artifacts/filter", artifacts={"flow_run_id": {"any_": [flow_run_id]}})
     found = {artifact["key"]: artifact["data"] for artifact in artifacts}
