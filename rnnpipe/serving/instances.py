@@ -20,7 +20,7 @@ from rnnpipe.tracking.page import model_server_command
 from rnnpipe.tracking.promotion import fetch_model
 from rnnpipe.tracking.registry import Version
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 240.0  # on a machine with much else to do; one that ends instead is noticed at once
 DRAIN_TIMEOUT_S = 60.0  # as long as MLflow's server lets a request take
 POLL_S = 0.1
 
