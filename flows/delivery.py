@@ -64,7 +64,7 @@ def deliver_waiting(session: Session, paths: list[Path]) -> int:
 
 def _deliver(session: Session, outcome: Outcome, path: Path) -> Judgement | None:
     run_ids = record_all(session, outcome)
-    show_overview(session, outcome, run_ids)
+    _show_overview(session, outcome, run_ids)
     judgement = judge_and_promote(session, outcome, run_ids)
     if judgement is not None:
         keep_basis(
@@ -77,6 +77,16 @@ def _deliver(session: Session, outcome: Outcome, path: Path) -> Judgement | None
     report(session, outcome, judgement)
     path.unlink(missing_ok=True)
     return judgement
+
+
+def _show_overview(session: Session, outcome: Outcome, run_ids: dict[str, str]) -> None:
+    """Draw the run's models side by side; what can't be drawn is told, and stops no registration."""
+    try:
+        show_overview(session, outcome, run_ids)
+    except TrackingError:
+        raise
+    except Exception as error:
+        logger.warning("the models of this run aren't drawn side by side: %s: %s", type(error).__name__, error)
 
 
 def _show_trend(session: Session, outcome: Outcome) -> None:

@@ -60,6 +60,7 @@ def build_evaluation(
         predictions = predict(network, x_NTI, spec, device.torch, config.evaluation.batch_size)
         places_N = spread(len(labels_N), MAX_IMAGES)
         beliefs = read_along(network, x_NTI[places_N], spec, device.torch, config.evaluation.batch_size)
+        bearing = robustness(network, x_NTI, labels_N, spec, device.torch)
         speed = Speed(**latency, latency_threads=latency_threads, **_throughput(network, x_NTI, spec, predictions))
     probabilities_NK = predictions.probabilities_NK.numpy()
     if not np.isfinite(probabilities_NK).all():
@@ -81,7 +82,7 @@ def build_evaluation(
         parameters=count_parameters(network),
         weights_bytes=(model_folder / WEIGHTS_FILE).stat().st_size,
         reading=beliefs.reading(labels_N[places_N]),
-        robustness=robustness(network, x_NTI, labels_N, spec, device.torch),
+        robustness=bearing,
         gradient_norms=gradient_norms(network, x_NTI, labels_N, spec),
     )
     write_evaluation(folder, report, probabilities_NK, labels_N)

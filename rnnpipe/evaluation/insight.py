@@ -8,27 +8,27 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import affine
 
 from rnnpipe.data.sequences import build_transform
 from rnnpipe.evaluation.deploy import scale_pixels
 from rnnpipe.evaluation.metrics import Integers, count_correct, spread
 from rnnpipe.evaluation.order import images_of
-from rnnpipe.evaluation.predict import predict
+from rnnpipe.evaluation.predict import is_out_of_memory, predict
 from rnnpipe.evaluation.report import Robustness
 from rnnpipe.evaluation.spec import ModelSpec
 
 MAX_IMAGES = 500
-MAX_GRADIENT_IMAGES = 200
+MAX_GRADIENT_IMAGES, GRADIENT_BATCH = 200, 50
 SEED = 0  # of noise and of the rows that go missing: the same for all nets
 
 Change = Callable[[Tensor, float], Tensor]
 
 
-def _shifted(images_NHW: Tensor, share: float) -> Tensor:
-    """Move images to the right, and half as far down, by a share of their width."""
-    pixels = round(share * images_NHW.shape[2])
-    return _moved(images_NHW, 0.0, pixels)
+def _shifted(images_NHW: Tensor, pixels: float) -> Tensor:
+    """Move images to the right, and half as far down, by whole pixels."""
+    return _moved(images_NHW, 0.0, int(pixels))
 
 
 def _turned(images_NHW: Tensor, degrees: float) -> Tensor:
@@ -36,7 +36,9 @@ def _turned(images_NHW: Tensor, degrees: float) -> Tensor:
 
 
 def _moved(images_NHW: Tensor, degrees: float, pixels: int) -> Tensor:
-    moved_NHW: Tensor = affine(images_NHW, degrees, [pixels, pixels // 2], scale=1.0, shear=[0.0, 0.0])
+    moved_NHW: Tensor = affine(
+        images_NHW, degrees, [pixels, pixels // 2], 1.0, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR
+    )
     return moved_NHW
 
 
@@ -54,8 +56,8 @@ def _without_rows(images_NHW: Tensor, share: float) -> Tensor:
 
 
 CHANGES: dict[str, tuple[Change, tuple[float, ...]]] = {
-    "shift, share of the width": (_shifted, (0, 0.05, 0.1, 0.15, 0.2)),
-    "rotation, degrees": (_turned, (0, 10, 20, 30, 45)),
+    "shift, pixels to the right": (_shifted, (0, 1, 2, 3, 4)),
+    "rotation, degrees clockwise": (_turned, (0, 10, 20, 30, 45)),
     "noise, share of white": (_noisy, (0, 0.1, 0.2, 0.3, 0.5)),
     "missing rows, share": (_without_rows, (0, 0.1, 0.2, 0.3, 0.5)),
 }
@@ -86,15 +88,30 @@ def robustness(
 def gradient_norms(network: nn.Module, x_NTI: Tensor, labels_N: Integers, spec: ModelSpec) -> tuple[float, ...]:
     """Return for each step the mean norm of the loss's gradient at that step's pixels, as the net sees them.
 
-    It tells how much what was read there still counts at the end.
-
-    Source: Pascanu, Mikolov, Bengio, “On the difficulty of training recurrent neural networks”, 2013.
+    It tells how much what was read there still counts at the end; of at most 200 images, spread over the split.
+    Nothing where memory doesn't hold the way back, or a norm isn't finite.
+    Source: Pascanu, Mikolov, Bengio, “On the difficulty of training recurrent neural networks”, 2013, who take the
+    gradient at the states.
     """
+    places_N = spread(len(labels_N), MAX_GRADIENT_IMAGES)
+    total_T = torch.zeros(spec.steps)
+    try:
+        for chosen in torch.split(torch.from_numpy(places_N), GRADIENT_BATCH):
+            total_T += _gradient_norms(network, x_NTI[chosen], torch.from_numpy(labels_N)[chosen], spec).cpu()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return ()
+    norms: list[float] = (total_T / len(places_N)).tolist()
+    return tuple(norms) if total_T.isfinite().all() else ()
+
+
+def _gradient_norms(network: nn.Module, x_BTI: Tensor, labels_B: Tensor, spec: ModelSpec) -> Tensor:
+    """Return for each step the sum over the images of the norms."""
     device = next(network.parameters()).device
-    labels = torch.from_numpy(labels_N[:MAX_GRADIENT_IMAGES]).to(device)
-    x = scale_pixels(x_NTI[:MAX_GRADIENT_IMAGES].to(device), spec).requires_grad_()
+    x = scale_pixels(x_BTI.to(device), spec).requires_grad_()
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradients in eval mode
-        loss = functional.cross_entropy(network(x), labels, reduction="sum")
-        (gradient_NTI,) = torch.autograd.grad(loss, x)
-    norms: list[float] = gradient_NTI.norm(dim=2).mean(dim=0).tolist()
-    return tuple(norms)
+        loss = functional.cross_entropy(network(x), labels_B.to(device), reduction="sum")
+        (gradient_BTI,) = torch.autograd.grad(loss, x)
+    norms_T: Tensor = gradient_BTI.norm(dim=2).sum(dim=0)
+    return norms_T

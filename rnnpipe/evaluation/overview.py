@@ -14,7 +14,7 @@ from rnnpipe.evaluation.figures import curves, pictures, scores, style
 from rnnpipe.evaluation.leaderboard import LeaderboardRow
 from rnnpipe.evaluation.report import EvaluationReport
 
-MAX_SIDE_BY_SIDE = 6  # heat maps in a row
+MAX_SIDE_BY_SIDE = 8  # heat maps in a row
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,11 @@ def draw_overview(folder: Path, models: Sequence[Model], test_images: Path) -> l
         drawn["gradient_reach"] = curves.gradient_reach(norms)
     if bearings := {name: report.robustness for name, report in reports.items() if report.robustness}:
         drawn["robustness"] = curves.robustness_curves(bearings)
-    shown = list(zip(names, models, strict=True))[:MAX_SIDE_BY_SIDE]
+    labels = [each.row.label for each in models]
+    by_variant = sorted(
+        range(len(models)), key=lambda place: labels[:place].count(labels[place])
+    )  # the best of each
+    shown = [(names[place], models[place]) for place in sorted(by_variant[:MAX_SIDE_BY_SIDE])]
     read = {
         name: ReadImages.read(each.evaluation) for name, each in shown if (each.evaluation / BELIEF_FILE).exists()
     }

@@ -11,7 +11,7 @@ from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.references import StageRef
 from rnnpipe.reporting.card import net_of
 from rnnpipe.reporting.curves import Curves, learning_curves
-from rnnpipe.reporting.facts import FIGURES, RunFacts, Trained, run_folder
+from rnnpipe.reporting.facts import FIGURES, RunFacts, Trained, kept_facts, run_folder
 from rnnpipe.reporting.page import as_yaml, render
 from rnnpipe.reporting.pictures import Budget, Picture
 from rnnpipe.store import Store
@@ -83,7 +83,7 @@ def _galleries(workspace: Path, store: Store, facts: RunFacts, budget: Budget) -
     """Return the figures of the chosen model, the run, the data and the other models, while they fit."""
     best, row = facts.best, facts.chosen.row
     others = [each for each in _by_rank(facts) if each is not best]
-    run = sorted((run_folder(workspace, facts.run) / FIGURES).glob("*.png"))
+    run = _run_figures(workspace, facts)
     data = _folder(store, facts.dataset)
     galleries = [
         Gallery(f"The registered model: {row.name}", budget.pictures(_figures(store, best)), is_open=True),
@@ -92,6 +92,16 @@ def _galleries(workspace: Path, store: Store, facts: RunFacts, budget: Budget) -
         *(Gallery(each.label, budget.pictures(_figures(store, each))) for each in others),
     ]
     return [gallery for gallery in galleries if gallery.pictures]
+
+
+def _run_figures(workspace: Path, facts: RunFacts) -> list[Path]:
+    """Return the figures of a run: its own, else those of one that had the same evaluations, and drew them."""
+    measured = {each.evaluation.key for each in facts.trained if each.evaluation}
+    for same in (facts, *kept_facts(workspace)):
+        found = sorted((run_folder(workspace, same.run) / FIGURES).glob("*.png"))
+        if found and {each.evaluation.key for each in same.trained if each.evaluation} == measured:
+            return found
+    return []
 
 
 def _by_rank(facts: RunFacts) -> list[Trained]:

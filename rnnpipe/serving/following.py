@@ -65,7 +65,7 @@ class Follower:
         before = self.current.instance
         try:
             instance = self.instances.start(wanted)
-        except RnnpipeError as error:
+        except (RnnpipeError, OSError, ValueError) as error:  # a full disk, files of another rnnpipe
             self._failed = (wanted.number, time.monotonic())
             self._tell_once(f"{error}\n{before.version.uri} stays; another try in {RETRY_S:.0f} s")
             return

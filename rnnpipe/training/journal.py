@@ -8,7 +8,7 @@ journal; training never waits for them.
     steps       epoch, first_step, losses (hexadecimal), samples_per_s
     checkpoint  epoch (under way), step
     epoch       epoch, step, train_loss, learning_rate, validation_loss, validation_accuracy, wall_s,
-                samples_per_s, belief (whole percents by watched image, reading and class; null without images)
+                samples_per_s, belief (per mille by watched image, reading and class; null without images)
     resumed     epoch (finished), step, note: what is wrong with newer checkpoints, if anything
     end         what start says of the training, best_epoch, epochs, stopped_early, wall_s, samples_per_s, …
 

@@ -22,19 +22,21 @@ from rnnpipe.training.setting import Setting, TrainingData
 WATCHED_IMAGES = 4
 WATCHED_FILE = "watched.safetensors"
 
-Percents = list[list[list[int]]]  # (n, R, K)
+MAX_CLASSES = 40  # of more, neither the journal's lines nor the pictures stay small
+
+PerMille = list[list[list[int]]]  # (n, R, K)
 
 
 def watched_places(data: TrainingData) -> torch.Tensor:
-    """Return the first validation image of each of the first four classes; none where there are no such images."""
-    if data.validation_y_N is None:
+    """Return the first validation image of each of the first four classes; none of more than 40 classes."""
+    if data.validation_y_N is None or int(data.train_y_N.max()) >= MAX_CLASSES:
         return torch.empty(0, dtype=torch.int64)
     _, first = np.unique(data.validation_y_N.numpy(), return_index=True)
     return torch.from_numpy(np.sort(first)[:WATCHED_IMAGES])
 
 
-def believed(network: nn.Module, data: TrainingData, setting: Setting) -> Percents | None:
-    """Return what a net believes of the watched images after each reading, in whole percents, for the journal."""
+def believed(network: nn.Module, data: TrainingData, setting: Setting) -> PerMille | None:
+    """Return what a net believes of the watched images after each reading, in whole per mille, for the journal."""
     places = watched_places(data)
     if data.validation_x_NTI is None or not len(places):
         return None
@@ -44,8 +46,8 @@ def believed(network: nn.Module, data: TrainingData, setting: Setting) -> Percen
             predict(network, x_nTI[:, :steps], setting.spec, setting.device, len(x_nTI)).probabilities_NK
             for steps in reading_steps(setting.spec.steps)
         ]
-    percents: Percents = (100 * torch.stack(found, dim=1)).round().int().tolist()
-    return percents
+    per_mille: PerMille = (1000 * torch.stack(found, dim=1)).round().int().tolist()
+    return per_mille
 
 
 def save_watched(folder: Path, data: TrainingData, setting: Setting) -> None:
@@ -71,4 +73,4 @@ def beliefs_of(event: Event, steps: int) -> Beliefs | None:
     """Return what an epoch's event says of the watched images, in a net that reads so many steps."""
     if not event.get("belief"):
         return None
-    return Beliefs(np.array(reading_steps(steps)), np.array(event["belief"], dtype=np.float32) / np.float32(100))
+    return Beliefs(np.array(reading_steps(steps)), np.array(event["belief"], dtype=np.float32) / np.float32(1000))

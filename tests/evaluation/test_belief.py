@@ -116,6 +116,21 @@ def test_gradients_are_those_of_each_step(make_spec, variant) -> None:
     np.testing.assert_allclose(single, x.grad[0].norm(dim=1), rtol=1e-5)
 
 
+def test_gradients_that_don_t_fit_or_aren_t_numbers_cost_no_evaluation(make_spec) -> None:
+    spec, x_NTI, labels_N = make_spec(), torch.zeros(4, 8, 8, dtype=torch.uint8), np.zeros(4, dtype=np.int64)
+
+    class Full(torch.nn.Linear):
+        def forward(self, x_BTI: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("out of memory")
+
+    class Endless(torch.nn.Linear):
+        def forward(self, x_BTI: torch.Tensor) -> torch.Tensor:
+            return self.weight.T * x_BTI.sum(dim=(1, 2))[:, None] * torch.inf
+
+    assert gradient_norms(Full(1, 3), x_NTI, labels_N, spec) == ()
+    assert gradient_norms(Endless(1, 3).eval(), x_NTI, labels_N, spec) == ()
+
+
 def test_bins_of_confidence_hold_all_images() -> None:
     random = np.random.default_rng(0)
     probabilities_NK = random.dirichlet(np.ones(4), 500)

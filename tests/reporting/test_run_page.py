@@ -93,6 +93,17 @@ def test_figures_stand_in_their_order_with_captions(kept: Any) -> None:
     assert '<img src="data:image/png;base64,' in page and 'width="1" height="1"' in page
 
 
+def test_a_run_in_which_nothing_changed_shows_the_figures_of_the_one_that_drew_them(kept: Any) -> None:
+    facts = kept.run()
+    of_run = run_folder(kept.workspace, facts.run) / FIGURES
+    of_run.mkdir()
+    (of_run / "gradient_reach.png").write_bytes((next(kept.store.root.rglob("per_class.png"))).read_bytes())
+    again = facts.model_copy(update={"run": "0a0a0a0a"})
+    assert "How far gradients reach back" in page_of(kept, again)
+    other = again.model_copy(update={"trained": again.trained[:1]})  # not the same models
+    assert "How far gradients reach back" not in page_of(kept, other)
+
+
 def test_it_stays_small_enough_to_be_sent(kept: Any) -> None:
     page = page_of(kept, kept.run(wrong=(30, 60, 70, 80), figure_bytes=400_000))
     assert 3_000_000 < len(page.encode()) < MAX_BYTES
