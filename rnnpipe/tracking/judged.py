@@ -1,8 +1,8 @@
 """What a verdict rests on, kept on its version: by it a retraining knows whether anything has changed since.
 
 tag rnnpipe.judged           when a version was judged, and on what: digests of images and code, settings
-tag rnnpipe.profile_digest   SHA-256 of images/profile.json, an artifact of the version's run: how its images look
-tag rnnpipe.drift            how they differ from those of the champion it was compared with; images/drift.json
+tag rnnpipe.profile_digest   SHA-256 of dataset/profile.json, an artifact of the version's run: how its images look
+tag rnnpipe.drift            how they differ from those of the champion it was compared with; dataset/drift.json
 """
 
 import time
@@ -28,7 +28,8 @@ JUDGED_TAG = "rnnpipe.judged"
 PROFILE_TAG = "rnnpipe.profile_digest"
 DRIFT_TAG = "rnnpipe.drift"
 FAILED = "failed"  # in a basis: the trainings that came to no model
-FOLDER = "images"
+FOLDER = "dataset"  # MLflow draws no pictures of a run that has other files in `images`
+FORMER_FOLDER = "images"  # of versions from before
 PROFILE_NAME = Path(PROFILE).name
 DRIFT_NAME = "drift.json"
 
@@ -107,7 +108,8 @@ def fetch_profile(tracking: Tracking, version: Version) -> Profile | None:
     if digest is None:
         return None
     with mlflow_errors(f"fetch the profile of {version.uri}"), scratch_folder() as folder:
-        path = download(tracking, f"runs:/{version.run_id}/{FOLDER}/{PROFILE_NAME}", folder)
+        there = FOLDER if tracking.client.list_artifacts(version.run_id, FOLDER) else FORMER_FOLDER
+        path = download(tracking, f"runs:/{version.run_id}/{there}/{PROFILE_NAME}", folder)
         if sha256_file(path) == digest:
             return Profile.model_validate_json(path.read_bytes())
     raise TrackingError(

@@ -26,7 +26,7 @@ CALLED = re.compile(r"\btracking\.client\.(\w+)\(|\bclient\.(\w+)\(")
 MARKED = re.compile(r"faults\.(?:around|reach)\(\"(?:before-|after-)?([\w-]+)\"")
 # what only a lost answer or an older workspace leads to: tests/tracking has a test of each
 RARE = {
-    "delete_run", "delete_registered_model_alias", "update_run", "get_metric_history",
+    "delete_run", "delete_registered_model_alias", "update_run", "get_metric_history", "list_artifacts",
 }  # fmt: skip
 
 

@@ -27,7 +27,9 @@ def test_a_run_is_listed_with_what_came_of_it(first_run: Done, call: Any) -> Non
 
 @pytest.mark.usefixtures("first_run")
 def test_tags_of_a_config_find_its_run(workspace: Workspace, call: Any) -> None:
-    config = workspace.config("tagged", variants=[{"name": "single-neuron"}], seeds=[7])
+    config = workspace.config(
+        "tagged", variants=[{"name": "single-neuron"}], sequence={"name": "columns"}
+    )  # its own task
     done = call("run", config, "--set", "tracking.tags.purpose=paper", "--set", "tracking.tags.try=2")
     assert done.code == 0, done.err
     for asked in (["--tag", "purpose=paper"], ["--tag", "try=2", "--tag", "purpose"], ["--config", "tagged"]):

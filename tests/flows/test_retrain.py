@@ -178,7 +178,7 @@ def test_changed_images_are_compared_with_the_champions_and_trained_on(
 
     version = registry.resolve_model_uri(tracking, f"models:/{MODEL}/2")
     assert version.tags["rnnpipe.drift"].startswith("major against the images")
-    path = Path(tracking.client.download_artifacts(version.run_id, "images/drift.json", str(workspace.folder)))
+    path = Path(tracking.client.download_artifacts(version.run_id, "dataset/drift.json", str(workspace.folder)))
     report = DriftReport.model_validate_json(path.read_bytes())
     assert report.sentence == version.tags["rnnpipe.drift"] and report.before == report.after
     old, new = fetch_profile(tracking, kept), fetch_profile(tracking, version)

@@ -79,7 +79,7 @@ def test_how_the_images_look_is_kept_with_the_run(tracking: Tracking, dataset: P
     version = anew(version, tracking)
     assert fetch_profile(tracking, version) == found
     assert version.tags[judged.DRIFT_TAG] == drift.sentence
-    kept = tracking.client.download_artifacts(version.run_id, "images/drift.json", str(dataset))
+    kept = tracking.client.download_artifacts(version.run_id, "dataset/drift.json", str(dataset))
     assert DriftReport.model_validate_json(Path(kept).read_bytes()) == drift
 
 
@@ -94,6 +94,6 @@ def test_a_profile_that_was_altered_is_refused(tracking: Tracking, dataset: Path
     version = add_version(tracking, "altered")
     keep_basis(tracking, version, {}, dataset_folder=dataset, drift=None, is_new=True)
     (dataset / PROFILE).write_text((dataset / PROFILE).read_text().replace("20", "21"), encoding="utf-8")
-    tracking.client.log_artifact(version.run_id, str(dataset / PROFILE), "images")
+    tracking.client.log_artifact(version.run_id, str(dataset / PROFILE), "dataset")
     with pytest.raises(TrackingError, match="not the one that was stored"):
         fetch_profile.__wrapped__(tracking, anew(version, tracking))  # type: ignore[attr-defined]  # at once
