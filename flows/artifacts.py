@@ -3,7 +3,6 @@
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.judging import Judgement
-from flows.reporting import run_of
 from flows.session import Session
 from flows.stages import Outcome, conditions_of
 from rnnpipe.credentials import without_credentials
@@ -47,8 +46,7 @@ def publish(session: Session, outcome: Outcome, leaderboard: Leaderboard, judgem
 
 def _where_the_page_is(session: Session, outcome: Outcome, leaderboard: Leaderboard) -> str:
     """Return in Markdown where the run's page lies in MLflow, and how to have it as a file."""
-    run = run_of(outcome)
-    text = f"`rnnpipe report {run}` writes all of this run, with its figures, as one HTML file."
+    text = f"`rnnpipe report {outcome.run}` writes all of this run, with its figures, as one HTML file."
     if session.tracking_problem:
         return text
     best = trained_of(leaderboard.candidate().row, outcome.config, outcome.trained)

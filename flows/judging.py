@@ -23,7 +23,6 @@ from rnnpipe.tracking.looks import count_looks
 from rnnpipe.tracking.promotion import fetch_model
 from rnnpipe.tracking.recording import conditions
 from rnnpipe.tracking.registry import Version
-from rnnpipe.tracking.reports import PIPELINE_RUN_TAG
 from rnnpipe.training.environment import Environment
 
 MAX_JUDGEMENTS = 10  # each is against another champion, which is as good at least as the one before
@@ -59,7 +58,7 @@ def judge_and_promote(session: Session, outcome: Outcome, run_ids: Mapping[str, 
         if session.submit(
             tasks.apply_verdict, version=version, verdict=verdict, config=config, run_id=run_ids[chosen.label],
             dataset=outcome.dataset.model_dump(), measured=measured, card=card,
-            figures=run_folder(session.workspace, outcome.tags[PIPELINE_RUN_TAG]) / FIGURES,
+            figures=run_folder(session.workspace, outcome.run) / FIGURES,
         ).result():  # fmt: skip
             break
     else:

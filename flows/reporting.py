@@ -7,7 +7,7 @@ from flows.session import Session
 from flows.stages import Outcome, compare, conditions_of
 from rnnpipe.reporting.facts import RunFacts, keep_facts, now
 from rnnpipe.reporting.run_page import run_page
-from rnnpipe.tracking.reports import PIPELINE_RUN_TAG, log_page
+from rnnpipe.tracking.reports import log_page
 from rnnpipe.training.environment import Environment
 
 SHOWN = ("python", "platform", "torch", "numpy", "cpu_capability", "cores", "revision")  # of an environment
@@ -15,17 +15,12 @@ SHOWN = ("python", "platform", "torch", "numpy", "cpu_capability", "cores", "rev
 logger = logging.getLogger("rnnpipe.reporting")
 
 
-def run_of(outcome: Outcome) -> str:
-    """Return the run that an outcome is of: another one may deliver it."""
-    return outcome.tags[PIPELINE_RUN_TAG]
-
-
 def keep(session: Session, outcome: Outcome, judgement: Judgement | None = None, *, tracked: bool = False) -> None:
     """Keep what a run did, so that its page can be made at any time; what goes wrong is told, and stops no run."""
     try:
         keep_facts(session.workspace, _facts_of(session, outcome, judgement, tracked=tracked))
     except Exception as error:
-        logger.warning("run %s has no page: %s: %s", run_of(outcome), type(error).__name__, error)
+        logger.warning("run %s has no page: %s: %s", outcome.run, type(error).__name__, error)
 
 
 def report(session: Session, outcome: Outcome, judgement: Judgement | None) -> None:
@@ -42,13 +37,13 @@ def report(session: Session, outcome: Outcome, judgement: Judgement | None) -> N
             make=lambda: run_page(session.workspace, facts, session.store), replace=not facts.is_unchanged,
         )  # fmt: skip
     except Exception as error:
-        logger.warning("MLflow has no page of run %s: %s: %s", run_of(outcome), type(error).__name__, error)
+        logger.warning("MLflow has no page of run %s: %s: %s", outcome.run, type(error).__name__, error)
 
 
 def _facts_of(session: Session, outcome: Outcome, judgement: Judgement | None, *, tracked: bool) -> RunFacts:
     leaderboard = compare(session, outcome)
     facts = RunFacts(
-        run=run_of(outcome),
+        run=outcome.run,
         at=now(),
         config=outcome.config,
         dataset=outcome.dataset,

@@ -20,6 +20,7 @@ from rnnpipe.evaluation.leaderboard import Leaderboard, LeaderboardRow, Training
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.references import Recipe, Reference, StageRef
 from rnnpipe.reporting.facts import Failure, Stage, Trained
+from rnnpipe.tracking.runs import PIPELINE_RUN_TAG
 from rnnpipe.tracking.views import save_comparison_view
 from rnnpipe.training.job import training_recipe
 
@@ -41,6 +42,11 @@ class Outcome(Reference):
     drift: DriftReport | None = None
     stages: tuple[Stage, ...] = ()
     failures: tuple[Failure, ...] = ()
+
+    @property
+    def run(self) -> str:
+        """The run that it is of: another one may deliver it."""
+        return self.tags[PIPELINE_RUN_TAG]
 
 
 def submit_stage(session: Session, stage: Task[..., Any], name: str, recipe: Recipe, **arguments: Any) -> Pending:

@@ -10,10 +10,9 @@ from rnnpipe.reporting.run_page import REPORT_NAME
 from rnnpipe.tracking.client import Tracking, download, mlflow, mlflow_errors, retried
 from rnnpipe.tracking.history import every
 from rnnpipe.tracking.registry import Version, version_of
-from rnnpipe.tracking.runs import find_run, log_artifact_files
+from rnnpipe.tracking.runs import PIPELINE_RUN_TAG, find_run, log_artifact_files
 from rnnpipe.tracking.views import artifact_path
 
-PIPELINE_RUN_TAG = "rnnpipe.pipeline_run"
 MLFLOW_RUN = re.compile("[0-9a-f]{32}")
 
 

@@ -23,14 +23,13 @@ from rnnpipe.tracking.record import Record, fetch_record
 from rnnpipe.tracking.registry import Version, resolve_model_uri
 from rnnpipe.tracking.reports import (
     MLFLOW_RUN,
-    PIPELINE_RUN_TAG,
     fetch_page,
     has_page,
     read_run,
     runs_of_pipeline,
     version_with,
 )
-from rnnpipe.tracking.runs import RUN_KEY_TAG
+from rnnpipe.tracking.runs import PIPELINE_RUN_TAG, RUN_KEY_TAG
 
 
 def find_page(tracking: Tracking, workspace: Path, text: str) -> tuple[str, bytes]:

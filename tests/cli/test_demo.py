@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from test_ui import CALM, CHROMIUM, PAGE_TIMEOUT_MS
+from test_ui import PAGE_TIMEOUT_MS
 from workspaces import TINY_LABELS, Done, Workspace, done, free_port
 
 from rnnpipe.evaluation.deploy import Deploy, load_model
@@ -166,17 +166,6 @@ def test_wrong_names_and_ports_are_told(demo: str, call: Any) -> None:
     assert taken.code == 6 and "can't be had" in taken.err and "fix: rnnpipe demo --port" in taken.err
     unknown = call("demo", "digits-columns", "--no-open")
     assert unknown.code == 5 and "there is no digits-columns" in unknown.err
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on the path")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CALM))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

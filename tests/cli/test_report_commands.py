@@ -2,12 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_ui import CALM, CHROMIUM, PAGE_TIMEOUT_MS
+from test_ui import PAGE_TIMEOUT_MS
 from workspaces import TINY_LABELS, Workspace
 
 from rnnpipe.reporting.facts import RUNS, kept_facts
@@ -131,17 +130,6 @@ def test_a_comparison_fits_a_screen(tracking: Tracking, call: Any, monkeypatch: 
 def test_what_there_is_not_is_told(first: Version, call: Any, arguments: Any, code: int, text: str) -> None:
     done = call(*arguments)
     assert done.code == code and text in done.err and not done.out, done.err
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on the path")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CALM))
-        yield browser
-        browser.close()
 
 
 @pytest.mark.browser

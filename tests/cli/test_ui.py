@@ -1,7 +1,6 @@
 """The pages: up, seen in a browser, and gone when they are stopped."""
 
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -17,11 +16,6 @@ from rnnpipe.tracking.addresses import sqlite_uri
 from rnnpipe.tracking.client import open_tracking
 from rnnpipe.tracking.views import comparison_url, model_version_url, run_url
 
-CHROMIUM = shutil.which("chromium")
-CALM = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 PAGE_TIMEOUT_MS = 60_000
 
 
@@ -85,17 +79,11 @@ def test_ctrl_c_stops_the_pages(workspace: Workspace) -> None:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
+def page(browser: Any) -> Any:
     """A browser's page."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium on the path")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CALM))
-        page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        page.set_default_timeout(PAGE_TIMEOUT_MS)
-        yield page
-        browser.close()
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    page.set_default_timeout(PAGE_TIMEOUT_MS)
+    return page
 
 
 @pytest.mark.browser

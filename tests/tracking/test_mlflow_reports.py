@@ -11,14 +11,13 @@ from rnnpipe.reporting.run_page import REPORT_NAME
 from rnnpipe.tracking.leftovers import prunable_files
 from rnnpipe.tracking.prunable import Rules
 from rnnpipe.tracking.reports import (
-    PIPELINE_RUN_TAG,
     fetch_page,
     log_page,
     page_path,
     runs_of_pipeline,
     version_with,
 )
-from rnnpipe.tracking.runs import set_tags
+from rnnpipe.tracking.runs import PIPELINE_RUN_TAG, set_tags
 from rnnpipe.tracking.sides import find_page, find_side
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
