@@ -5,7 +5,7 @@ import logging
 from flows.judging import Judgement
 from flows.session import Session
 from flows.stages import Outcome, compare, conditions_of
-from rnnpipe.reporting.facts import RunFacts, keep_facts, now
+from rnnpipe.reporting.facts import RunFacts, keep_facts, now, read_facts
 from rnnpipe.reporting.run_page import run_page
 from rnnpipe.tracking.reports import log_page
 from rnnpipe.training.environment import Environment
@@ -41,10 +41,10 @@ def report(session: Session, outcome: Outcome, judgement: Judgement | None) -> N
 
 
 def _facts_of(session: Session, outcome: Outcome, judgement: Judgement | None, *, tracked: bool) -> RunFacts:
-    leaderboard = compare(session, outcome)
+    leaderboard, before = compare(session, outcome), read_facts(session.workspace, outcome.run)
     facts = RunFacts(
         run=outcome.run,
-        at=now(),
+        at=before.at if before else now(),  # delivered later, it is no later run
         config=outcome.config,
         dataset=outcome.dataset,
         trained=outcome.trained,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 from click import FloatRange
 
+from rnnpipe.cli.words import run_argument
+
 if TYPE_CHECKING:
     from rnnpipe.reporting.comparison import Side, SideBySide
 
@@ -22,8 +24,8 @@ def _number(value: float) -> float:
 
 
 @click.command(short_help="Compare two runs or registered models.")
-@click.argument("a")
-@click.argument("b")
+@run_argument("a")
+@run_argument("b")
 @click.option(
     "--html", "page", type=click.Path(path_type=Path), help="Write the page too, with the changed images."
 )

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import click
 
+from rnnpipe.cli.words import run_argument
+
 
 @click.command(short_help="Write all of a run as one HTML page.")
-@click.argument("run")
+@run_argument("run")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file; else report-RUN.html here.")
 def report(run: str, output: Path | None) -> None:
     """Write RUN as one HTML file that needs no network: leaderboard, verdict, figures, config, reasons.

@@ -26,15 +26,16 @@ LEFT_OUT = ("trainings", "experiment", "ended (UTC)", "config")  # where there i
 def runs(tags: tuple[str, ...], config: str | None, experiment: str | None, *, limit: int, as_json: bool) -> None:
     """List the past pipeline runs that MLflow holds, newest first: config, best variant, test accuracy, verdict.
 
-    The best variant is the registered one, else that with the highest test accuracy. A training that a later run
-    has used again counts for that one. `rnnpipe runs --tag device=cpu --tag prefect.flow_run_id` finds by tag;
-    tags of your own can be set on MLflow's page.
+    The best variant is the registered one, else that with the highest test accuracy. A training that several runs
+    used is listed with each of those made in this workspace, and of others with the last. `rnnpipe runs --tag
+    device=cpu --tag prefect.flow_run_id` finds by tag; tags of your own can be set on MLflow's page.
     """
     from rnnpipe.cli.opening import open_registry
+    from rnnpipe.reporting.facts import kept_facts
     from rnnpipe.tracking.pipeline_runs import read_pipeline_runs
 
-    tracking, _ = open_registry()
-    every = read_pipeline_runs(tracking, experiment)
+    tracking, workspace = open_registry()
+    every = read_pipeline_runs(tracking, experiment, kept_facts(workspace))
     asked = [(name, value if separator else None) for name, separator, value in (t.partition("=") for t in tags)]
     found = [
         run for run in every

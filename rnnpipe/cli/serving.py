@@ -2,12 +2,14 @@
 
 import click
 
+from rnnpipe.cli.words import model_argument
+
 DEMO_PORT = 5028
 MODEL_PORT = 5020
 
 
 @click.command(short_help="Draw a digit in the browser; the champion and its rivals read it.")
-@click.argument("model", required=False)
+@model_argument(required=False)
 @click.option(
     "--port", default=DEMO_PORT, show_default=True, type=click.IntRange(1, 65535), help="The page's port."
 )
@@ -35,7 +37,7 @@ def demo(model: str | None, port: int, no_open: bool) -> None:
 
 
 @click.command(short_help="Serve a registered model over HTTP; it follows the champion.")
-@click.argument("model", required=False)
+@model_argument(required=False)
 @click.option(
     "--port", default=MODEL_PORT, show_default=True, type=click.IntRange(1, 65535), help="Where it answers."
 )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -35,6 +36,12 @@ def _models_like(context: click.Context, parameter: click.Parameter, incomplete:
     return [name for name in registered_names(workspace_root()) if name.startswith(incomplete)]
 
 
+def _runs_like(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer registered models, and where none begins like that, files: a config stands for its last run."""
+    models = [CompletionItem(name) for name in _models_like(context, parameter, incomplete)]
+    return models or [CompletionItem(incomplete, type="file")]
+
+
 def _datasets_like(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from rnnpipe.catalogue import DATASETS
 
@@ -51,6 +58,11 @@ DATASET = click.argument("dataset", shell_complete=_datasets_like)
 def model_argument(name: str = "model", *, required: bool = True) -> Callable[[Decorated], Decorated]:
     """Return what adds the argument for a registered model to a command."""
     return click.argument(name, required=required, shell_complete=_models_like)
+
+
+def run_argument(name: str) -> Callable[[Decorated], Decorated]:
+    """Return what adds the argument for a run, a config's file or a registered model to a command."""
+    return click.argument(name, shell_complete=_runs_like)
 
 
 SHELLS = ("bash", "zsh", "fish")

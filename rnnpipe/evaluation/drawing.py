@@ -35,9 +35,13 @@ def draw(folder: Path, report: EvaluationReport, drawn: Drawn) -> None:
     save_figure(scores.per_class_bars(report), folder / "per_class.png")
     diagram = scores.reliability_diagram(drawn.probabilities_NK, drawn.labels_N)
     save_figure(diagram, folder / "reliability.png")
+    label, classes = drawn.spec.variant.label, drawn.spec.classes
+    if report.reading:
+        save_figure(curves.accuracy_while_reading({label: report.reading}), folder / "accuracy_while_reading.png")
+    if report.gradient_norms:
+        save_figure(curves.gradient_reach({label: report.gradient_norms}), folder / "gradient_reach.png")
     if pixel_order(drawn.spec) is None:  # the images can't be had back from the sequences
         return
-    label, classes = drawn.spec.variant.label, drawn.spec.classes
     save_figure(curves.robustness_curves({label: report.robustness}), folder / "robustness.png")
     wrong = surest_mistakes(drawn.probabilities_NK, drawn.labels_N)
     shown = wrong[: pictures.GRID_CELLS]

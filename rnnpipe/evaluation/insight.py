@@ -27,17 +27,24 @@ Change = Callable[[Tensor, float], Tensor]
 
 
 def _shifted(images_NHW: Tensor, pixels: float) -> Tensor:
-    """Move images to the right, and half as far down, by whole pixels."""
-    return _moved(images_NHW, 0.0, int(pixels))
+    """Move a quarter of the images each to the right, down, left and up, by whole pixels."""
+    moved_NHW = torch.empty_like(images_NHW)
+    for way, (right, down) in enumerate(((1, 0), (0, 1), (-1, 0), (0, -1))):
+        moved_NHW[way::4] = _moved(images_NHW[way::4], 0.0, [int(pixels) * right, int(pixels) * down])
+    return moved_NHW
 
 
 def _turned(images_NHW: Tensor, degrees: float) -> Tensor:
-    return _moved(images_NHW, degrees, 0)
+    """Turn half of the images each clockwise and back."""
+    moved_NHW = torch.empty_like(images_NHW)
+    for way, sign in enumerate((1, -1)):
+        moved_NHW[way::2] = _moved(images_NHW[way::2], sign * degrees, [0, 0])
+    return moved_NHW
 
 
-def _moved(images_NHW: Tensor, degrees: float, pixels: int) -> Tensor:
+def _moved(images_NHW: Tensor, degrees: float, pixels: list[int]) -> Tensor:
     moved_NHW: Tensor = affine(
-        images_NHW, degrees, [pixels, pixels // 2], 1.0, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR
+        images_NHW, degrees, pixels, 1.0, [0.0, 0.0], interpolation=InterpolationMode.BILINEAR
     )
     return moved_NHW
 
@@ -56,8 +63,8 @@ def _without_rows(images_NHW: Tensor, share: float) -> Tensor:
 
 
 CHANGES: dict[str, tuple[Change, tuple[float, ...]]] = {
-    "shift, pixels to the right": (_shifted, (0, 1, 2, 3, 4)),
-    "rotation, degrees clockwise": (_turned, (0, 10, 20, 30, 45)),
+    "shift, pixels any way": (_shifted, (0, 1, 2, 3, 4)),
+    "rotation, degrees either way": (_turned, (0, 10, 20, 30, 45)),
     "noise, share of white": (_noisy, (0, 0.1, 0.2, 0.3, 0.5)),
     "missing rows, share": (_without_rows, (0, 0.1, 0.2, 0.3, 0.5)),
 }

@@ -35,6 +35,8 @@ class MetricNames(StrEnum):
     TEST_ERROR_PCT = "test/error_pct"
     TEST_ACCURACY_LOW = "test/accuracy_low"
     TEST_ACCURACY_HIGH = "test/accuracy_high"
+    TEST_ACCURACY_LOW_PCT = "test/accuracy_low_pct"
+    TEST_ACCURACY_HIGH_PCT = "test/accuracy_high_pct"
     TEST_MACRO_F1 = "test/macro_f1"
     TEST_ECE = "test/ece"
     TEST_LATENCY_MS_P50 = "test/latency_ms_p50"

@@ -37,19 +37,18 @@ def draw_overview(folder: Path, models: Sequence[Model], test_images: Path) -> l
         ),
         "accuracy_against_cost": scores.cost_against_accuracy([each.row for each in models]),
     }
-    if readings := {name: report.reading for name, report in reports.items() if report.reading}:
+    of_variants = _best_of_variants(models, names)
+    best = {name: reports[name] for name in of_variants}
+    if readings := {name: report.reading for name, report in best.items() if report.reading}:
         drawn["accuracy_while_reading"] = curves.accuracy_while_reading(readings)
-    if norms := {name: report.gradient_norms for name, report in reports.items() if report.gradient_norms}:
+    if norms := {name: report.gradient_norms for name, report in best.items() if report.gradient_norms}:
         drawn["gradient_reach"] = curves.gradient_reach(norms)
-    if bearings := {name: report.robustness for name, report in reports.items() if report.robustness}:
+    if bearings := {name: report.robustness for name, report in best.items() if report.robustness}:
         drawn["robustness"] = curves.robustness_curves(bearings)
-    labels = [each.row.label for each in models]
-    by_variant = sorted(
-        range(len(models)), key=lambda place: labels[:place].count(labels[place])
-    )  # the best of each
-    shown = [(names[place], models[place]) for place in sorted(by_variant[:MAX_SIDE_BY_SIDE])]
     read = {
-        name: ReadImages.read(each.evaluation) for name, each in shown if (each.evaluation / BELIEF_FILE).exists()
+        name: ReadImages.read(each.evaluation)
+        for name, each in list(of_variants.items())[:MAX_SIDE_BY_SIDE]
+        if (each.evaluation / BELIEF_FILE).exists()
     }
     if read:
         classes = [each.name for each in next(iter(reports.values())).per_class]
@@ -63,6 +62,14 @@ def _name(model: Model, models: Sequence[Model]) -> str:
     """Return a model's label; with its seed where others have the same label."""
     is_only = [each.row.label for each in models].count(model.row.label) == 1
     return model.row.label if is_only else model.row.name
+
+
+def _best_of_variants(models: Sequence[Model], names: Sequence[str]) -> dict[str, Model]:
+    """Return the first model of each label by its name: the models come best first."""
+    found: dict[str, tuple[str, Model]] = {}
+    for name, model in zip(names, models, strict=True):
+        found.setdefault(model.row.label, (name, model))
+    return dict(found.values())
 
 
 def _beliefs(read: Mapping[str, ReadImages], test_images: Path, classes: Sequence[str]) -> Figure:

@@ -155,6 +155,8 @@ class EvaluationReport(Scores, Speed, Conditions):
             MetricNames.TEST_ERROR_PCT: 100 * (self.total - self.correct) / self.total,
             MetricNames.TEST_ACCURACY_LOW: self.accuracy_low,
             MetricNames.TEST_ACCURACY_HIGH: self.accuracy_high,
+            MetricNames.TEST_ACCURACY_LOW_PCT: 100 * self.accuracy_low,
+            MetricNames.TEST_ACCURACY_HIGH_PCT: 100 * self.accuracy_high,
             MetricNames.TEST_MACRO_F1: self.macro_f1,
             MetricNames.TEST_ECE: self.ece,
             MetricNames.TEST_LATENCY_MS_P50: self.latency_ms_p50,

@@ -44,18 +44,24 @@ def version_card(uri: str, model: Model) -> str:
         f"**Limits:**\n\n{_limits(model)}",
         use_of(uri, model.spec.image_size),
     ]
-    return _cut("\n\n".join(parts))
+    while len("\n\n".join(parts)) > MAX_CHARACTERS and len(parts) > 2:
+        parts.pop(-2)  # how it is used stays
+    return "\n\n".join(parts)
 
 
 def use_of(uri: str, image_size: tuple[int, int] | None = None) -> str:
-    """Return how a model is loaded, asked, served and made again."""
+    """Return how a model is loaded, asked, served and made again.
+
+    MLflow's address isn't written down: the same server has others for other machines, and files move.
+    """
     shape = f"(N, {image_size[0]}, {image_size[1]})" if image_size else "(N, height, width)"
     return (
         "**Use:**\n\n```python\n"
+        'mlflow.set_tracking_uri("sqlite:///.rnnpipe/mlflow.db")  # or the address of this page, up to its port\n'
         f'model = mlflow.pyfunc.load_model("{uri}", model_config={{"device": "cpu"}})\n'
         f"probabilities = model.predict(images)  # float32 {shape}, 0 to 255\n```\n\n"
         f"```\nrnnpipe predict {uri} IMAGE\n"
-        f"mlflow models serve -m {uri} --env-manager local\n"
+        f"rnnpipe serve-model {uri}\n"
         f"rnnpipe reproduce {uri}\n```"
     )
 
@@ -147,7 +153,3 @@ def _code(name: str) -> str:
 def _plain(text: str) -> str:
     """Return a text as one line that fits a cell of a table."""
     return re.sub(r"\s+", " ", text).replace("|", "/").strip()
-
-
-def _cut(card: str) -> str:
-    return card if len(card) <= MAX_CHARACTERS else f"{card[: MAX_CHARACTERS - 1]}…"

@@ -14,6 +14,7 @@ from rnnpipe.explanation import differences
 from rnnpipe.reporting.page import percent, points
 
 MIB = 2**20
+SPEEDS = ("latency_ms_p50", "samples_per_s")
 
 
 class Outcome(IntEnum):
@@ -125,13 +126,17 @@ class SideBySide:
         between = disagree = ""
         if found is not None:
             low, high = map(points, found.interval)
-            between = f"{points(found.difference)} points ({low} to {high})"
+            level = f"{100 * (1 - self.significance):g} %"
+            between = f"{points(found.difference)} points ({level}: {low} to {high})"
             disagree = f"{found.fixed:,} fixed, {found.broken:,} broken"
-        yield Row("test accuracy", _with_interval(a), _with_interval(b), between)
+        yield Row("test accuracy (95 %)", _with_interval(a), _with_interval(b), between)
         yield Row("correct", _correct(a), _correct(b), disagree)
 
     def _costs(self) -> Iterator[Row]:
         a, b = self.a.report, self.b.report
+        timed_a, timed_b = (f"{each.device}, {each.threads} thread(s)" if each else "-" for each in (a, b))
+        is_same = timed_a == timed_b
+        yield Row("timed on", timed_a, timed_b, "" if is_same else "speeds can't be compared")
         for what, name, form in (
             ("calibration error", "ece", percent),
             ("ms an image", "latency_ms_p50", lambda value: f"{value:.3g}"),
@@ -140,7 +145,8 @@ class SideBySide:
             ("size", "weights_bytes", _size),
         ):
             of_a, of_b = (None if each is None else getattr(each, name) for each in (a, b))
-            between = f"x {of_b / of_a:.3g}" if of_a and of_b and name != "ece" else ""
+            is_told = is_same if name in SPEEDS else name != "ece"
+            between = f"x {of_b / of_a:.3g}" if of_a and of_b and is_told else ""
             text_a, text_b = ("-" if value is None else form(value) for value in (of_a, of_b))
             yield Row(what, text_a, text_b, between)
 

@@ -56,7 +56,7 @@ def _pictures(found: SideBySide, store: Store) -> list[Picture]:
     from rnnpipe.evaluation.changes import draw_changes  # brings matplotlib
 
     with scratch_folder() as folder:
-        drawn = draw_changes(folder, images, found.b.standing, found.a.standing)
+        drawn = draw_changes(folder, images, found.b.standing, found.a.standing, said="A → B")
         captions = (f"Test images that {one} gets right and {other} gets wrong" for one, other in ("BA", "AB"))
         return [
             Picture(caption, picture.uri, picture.size)

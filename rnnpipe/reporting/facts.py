@@ -3,6 +3,7 @@
 From them its page is made: at the run's end, and again whenever somebody asks for it.
 """
 
+import calendar
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,7 @@ from rnnpipe.references import Reference, StageRef
 
 RUNS = "runs"  # the folder of the workspace with a folder a run
 FACTS_FILE = "run.json"
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S UTC"
 FIGURES = "figures"  # of a run: those that are of no single evaluation
 
 
@@ -84,6 +86,11 @@ class RunFacts(Reference):
         return trained_of(self.chosen.row, self.config, self.trained)
 
     @property
+    def at_ms(self) -> int:
+        """When it was first kept, in ms since 1970."""
+        return 1000 * calendar.timegm(time.strptime(self.at, TIME_FORMAT))
+
+    @property
     def is_unchanged(self) -> bool:
         """Whether the best model was the champion before this run."""
         return self.verdict is not None and self.verdict.champion_version == self.model_uri
@@ -115,12 +122,13 @@ def kept_facts(workspace: Path) -> list[RunFacts]:
     paths = sorted(
         (workspace / RUNS).glob(f"*/{FACTS_FILE}"), key=lambda path: path.stat().st_mtime_ns, reverse=True
     )
-    return [facts for path in paths if (facts := _read(path)) is not None]
+    found = [facts for path in paths if (facts := _read(path)) is not None]
+    return sorted(found, key=lambda facts: facts.at, reverse=True)  # of one second, as they were written
 
 
 def now() -> str:
     """Return the time as it is kept and shown."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    return time.strftime(TIME_FORMAT, time.gmtime())
 
 
 def _read(path: Path) -> RunFacts | None:

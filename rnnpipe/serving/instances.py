@@ -23,6 +23,11 @@ from rnnpipe.tracking.registry import Version
 START_TIMEOUT_S = 240.0  # on a machine with much else to do; one that ends instead is noticed at once
 DRAIN_TIMEOUT_S = 60.0  # as long as MLflow's server lets a request take
 POLL_S = 0.1
+IN_USE = "address already in use"  # what uvicorn writes where the port is taken
+
+
+class PortLostError(ServiceError):
+    """The port that was free is somebody else's now."""
 
 
 @dataclass
@@ -87,10 +92,14 @@ class Instances:
 
     def start(self, version: Version) -> Instance:
         """Start a server of a version and wait until it answers; ServiceError where it doesn't."""
-        with contextlib.ExitStack() as opening:
-            instance = opening.enter_context(self._served(version))
-            self._open.append((instance, opening.pop_all()))
-        return instance
+        while True:
+            with contextlib.ExitStack() as opening:
+                try:
+                    instance = opening.enter_context(self._served(version))
+                except PortLostError:  # somebody was quicker; the next one is another
+                    continue
+                self._open.append((instance, opening.pop_all()))
+                return instance
 
     def stop_replaced(self, current: Instance) -> None:
         """Stop each server that no longer answers, once its requests have their answers."""
@@ -145,6 +154,7 @@ def _wait_until_up(instance: Instance) -> None:
         if seen and not instance.is_alive:
             break
         time.sleep(POLL_S)
-    raise ServiceError(
-        f"MLflow's server of {instance.version.uri} doesn't come up", f"see {instance.folder / 'output.log'}"
-    )
+    output = instance.folder / "output.log"
+    is_lost = output.exists() and IN_USE in output.read_text(errors="replace")
+    kind = PortLostError if is_lost else ServiceError
+    raise kind(f"MLflow's server of {instance.version.uri} doesn't come up", f"see {output}")

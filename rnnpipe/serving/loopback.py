@@ -31,11 +31,15 @@ class Refused(Exception):  # noqa: N818 (an answer, not an error of ours)
 
 
 def listen(port: int, command: str) -> socket.socket:
-    """Return a socket bound to a port of loopback; ServiceError, naming another port, if it is taken."""
+    """Return a socket that listens on a port of loopback; ServiceError, naming another port, if it is taken.
+
+    Who asks before the server is ready waits.
+    """
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was left a moment ago
     try:
         listener.bind((HOST, port))
+        listener.listen()  # of two that bind a port at once, one is refused here
     except OSError as error:
         listener.close()
         other = port + 1 if port < LAST_PORT else port - 1
@@ -92,7 +96,6 @@ def server_of(app: FastAPI) -> uvicorn.Server:
 @contextlib.contextmanager
 def answering(app: FastAPI, listener: socket.socket) -> Iterator[None]:
     """Let an app answer within the block, in a thread of its own; at the end, requests under way are finished."""
-    listener.listen()  # who asks before the server is ready waits
     server = server_of(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="answers", daemon=True)
     thread.start()

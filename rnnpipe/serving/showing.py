@@ -31,7 +31,6 @@ def show(
         demo = Demo(readers, samples_of(readers[0].spec, store))
         for reader in readers:
             tell(f"{reader.title}: {reader.what}")
-        listener.listen()  # a browser that is quicker than the server waits
         address = f"http://{HOST}:{port}/"
         tell(f"Draw at {address}")
         tell("Ctrl-C closes the page")

@@ -1,13 +1,17 @@
-"""Past pipeline runs, put together from their trainings in MLflow and the versions that came of them."""
+"""Past pipeline runs, put together from their trainings in MLflow and the versions that came of them.
+
+A training in MLflow names the last run that used it; which others did is known where the workspace keeps them.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rnnpipe.evaluation.metrics import MetricNames
+from rnnpipe.reporting.facts import RunFacts
 from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors, retried
 from rnnpipe.tracking.history import every, read_models
 from rnnpipe.tracking.promotion import DECISION_TAG
-from rnnpipe.tracking.runs import CONFIG_NAME_TAG, PIPELINE_RUN_TAG
+from rnnpipe.tracking.runs import CONFIG_NAME_TAG, PIPELINE_RUN_TAG, RUN_KEY_TAG
 
 PREFIX = "rnnpipe."  # of tags; in what is searched for it may be left out
 PAGE = 1000
@@ -21,6 +25,7 @@ class TrainingRun:
     """
 
     run_id: str
+    experiment: str
     variant: str
     seed: int
     status: str
@@ -44,18 +49,22 @@ class RegisteredVersion:
 
 @dataclass(frozen=True)
 class PipelineRun:
-    """A pipeline run by its id: the trainings that no later run has used, and the newest version they came to."""
+    """A pipeline run by its id: its trainings in MLflow, the newest version they came to, its end (ms since 1970).
+
+    Of a run that the workspace doesn't keep, the trainings are those that no later run has used, and its end is
+    that of the last of them, None while none has ended.
+    """
 
     run: str
-    experiment: str
     config: str
     trainings: tuple[TrainingRun, ...]
     version: RegisteredVersion | None
+    ended_at_ms: int | None
 
     @property
-    def ended_at_ms(self) -> int | None:
-        """When the last of its trainings ended, in ms since 1970; None while none has."""
-        return max((each.ended_at_ms for each in self.trainings if each.ended_at_ms), default=None)
+    def experiment(self) -> str:
+        """The MLflow experiment that it is in."""
+        return self.trainings[0].experiment
 
     @property
     def best(self) -> TrainingRun | None:
@@ -73,21 +82,32 @@ class PipelineRun:
 
 
 @retried
-def read_pipeline_runs(tracking: Tracking, experiment: str | None = None) -> list[PipelineRun]:
-    """Return the pipeline runs of all experiments, or of one, the newest first."""
+def read_pipeline_runs(
+    tracking: Tracking, experiment: str | None = None, kept: Sequence[RunFacts] = ()
+) -> list[PipelineRun]:
+    """Return the pipeline runs of all experiments, or of one, the newest first; `kept` are the workspace's."""
     with mlflow_errors("list the runs"):
         names = {
             str(each.experiment_id): str(each.name)
             for each in every(tracking.client.search_experiments)
             if experiment in (None, each.name)
         }
-        groups: dict[tuple[str, str], list[TrainingRun]] = {}
-        for run in _trainings(tracking, list(names)):
-            place = str(run.info.experiment_id), run.data.tags[PIPELINE_RUN_TAG]
-            groups.setdefault(place, []).append(_training(run))
-    versions = _versions(tracking) if groups else {}
-    found = [_pipeline_run(run, names[place], group, versions) for (place, run), group in groups.items()]
-    return sorted(found, key=lambda each: each.ended_at_ms or float("inf"), reverse=True)
+        trainings = [_training(run, names) for run in _trainings(tracking, list(names))]
+    versions = _versions(tracking) if trainings else {}
+    groups: dict[tuple[str, str], list[TrainingRun]] = {}
+    for each in trainings:
+        groups.setdefault((each.experiment, each.tags[PIPELINE_RUN_TAG]), []).append(each)
+    found = {place: _pipeline_run(place[1], group, versions) for place, group in groups.items()}
+    for facts in kept:
+        keys = {each.training.key for each in facts.trained}
+        used = [each for each in trainings if each.tags.get(RUN_KEY_TAG) in keys and _is_of(facts, each)]
+        if used:
+            found[used[0].experiment, facts.run] = _pipeline_run(facts.run, used, versions, facts)
+    return sorted(found.values(), key=lambda each: each.ended_at_ms or float("inf"), reverse=True)
+
+
+def _is_of(facts: RunFacts, training: TrainingRun) -> bool:
+    return training.experiment == facts.config.experiment
 
 
 def _trainings(tracking: Tracking, experiments: Sequence[str]) -> "Iterator[mlflow.entities.Run]":
@@ -98,10 +118,11 @@ def _trainings(tracking: Tracking, experiments: Sequence[str]) -> "Iterator[mlfl
         yield from (run for run in found if "variant" in run.data.params)
 
 
-def _training(run: "mlflow.entities.Run") -> TrainingRun:
+def _training(run: "mlflow.entities.Run", experiments: Mapping[str, str]) -> TrainingRun:
     metrics, names = run.data.metrics, MetricNames
     return TrainingRun(
         run_id=str(run.info.run_id),
+        experiment=experiments[str(run.info.experiment_id)],
         variant=run.data.params["variant"],
         seed=int(run.data.params.get("seed", 0)),
         status=str(run.info.status),
@@ -129,14 +150,18 @@ def _versions(tracking: Tracking) -> dict[str, RegisteredVersion]:
 
 
 def _pipeline_run(
-    run: str, experiment: str, trainings: list[TrainingRun], versions: Mapping[str, RegisteredVersion]
+    run: str,
+    trainings: Sequence[TrainingRun],
+    versions: Mapping[str, RegisteredVersion],
+    facts: RunFacts | None = None,
 ) -> PipelineRun:
     mine = [versions[each.run_id] for each in trainings if each.run_id in versions]
     names = [each.tags[CONFIG_NAME_TAG] for each in trainings if CONFIG_NAME_TAG in each.tags]
+    ends = [each.ended_at_ms for each in trainings if each.ended_at_ms]
     return PipelineRun(
         run=run,
-        experiment=experiment,
-        config=names[0] if names else "",
+        config=facts.config.name if facts else next(iter(names), ""),
         trainings=tuple(sorted(trainings, key=lambda each: (each.variant, each.seed))),
         version=max(mine, key=lambda each: int(each.uri.rpartition("/")[2]), default=None),
+        ended_at_ms=facts.at_ms if facts else max(ends, default=None),
     )

@@ -47,7 +47,9 @@ def find_page(tracking: Tracking, workspace: Path, text: str) -> tuple[str, byte
     else:  # a later run that used the model takes over the tag of its run in MLflow, not the version's
         version = resolve_model_uri(tracking, text)
         run_id, tags = version.run_id, dict(version.tags)
-    pipeline_run = tags.get(PIPELINE_RUN_TAG, run_id[:8])
+    pipeline_run = tags.get(PIPELINE_RUN_TAG, "")
+    if not PIPELINE_RUN.fullmatch(pipeline_run):  # anybody may set a tag, and this one names a folder
+        pipeline_run = run_id[:8]
     facts = read_facts(workspace, pipeline_run)
     if facts is None:
         return pipeline_run, fetch_page(tracking, run_id)

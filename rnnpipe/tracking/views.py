@@ -10,9 +10,9 @@ from rnnpipe.tracking.client import Tracking, mlflow_errors
 VIEW_KEY = "rnnpipe-compare"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"  # internal to MLflow's pages: a browser test looks at it
 WORKFLOW = "workflowType=machine_learning"
-RANKED_BY = MetricNames.TEST_ACCURACY
+RANKED_BY = MetricNames.TEST_ACCURACY_PCT
 SHOWN_METRICS = (
-    MetricNames.TEST_ACCURACY, MetricNames.TEST_ACCURACY_LOW, MetricNames.TEST_ACCURACY_HIGH,
+    MetricNames.TEST_ACCURACY_PCT, MetricNames.TEST_ACCURACY_LOW_PCT, MetricNames.TEST_ACCURACY_HIGH_PCT,
     MetricNames.TEST_LOSS, MetricNames.TEST_MACRO_F1, MetricNames.TEST_LATENCY_MS_P50,
     MetricNames.MODEL_PARAMETERS, MetricNames.TRAIN_WALL_S,
 )  # fmt: skip

@@ -49,6 +49,10 @@ def tab(workspace: Workspace, *words: str) -> list[str]:
         (["why", "c.yaml", "--set", "variants.0.hid"], ["compopt -o nospace", "variants.0.hidden_size="]),
         (["predict", "dig"], ["digits-rows"]),
         (["rollback", "digits-r"], ["digits-rows"]),
+        (["demo", "dig"], ["digits-rows"]),
+        (["serve-model", "dig"], ["digits-rows"]),
+        (["report", "dig"], ["digits-rows"]),
+        (["compare", "digits-rows", "configs/q"], ["compopt -o default"]),  # files
         (["announce", "fash"], ["fashion-mnist"]),
         (["run", ""], ["compopt -o default"]),  # files
         (["completion", ""], ["bash", "zsh", "fish"]),

@@ -220,6 +220,48 @@ def test_a_stroke_is_drawn_and_the_bars_move_row_by_row(page: Any) -> None:
 
 
 @pytest.mark.browser
+def test_one_finger_draws_and_a_second_one_leaves_no_trace(page: Any) -> None:
+    box = page.locator("#pad").bounding_box()
+    touch = page.context.new_cdp_session(page)
+
+    def point(right: float, down: float, number: int) -> dict[str, float]:
+        return {"x": box["x"] + right * box["width"], "y": box["y"] + down * box["height"], "id": number}
+
+    def send(kind: str, *points: dict[str, float]) -> None:
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
+
+    send("touchStart", point(0.3, 0.2, 0))
+    send("touchMove", point(0.3, 0.5, 0))
+    send("touchStart", point(0.3, 0.5, 0), point(0.9, 0.9, 1))
+    send("touchMove", point(0.3, 0.8, 0), point(0.9, 0.3, 1))
+    send("touchEnd")
+    ended(page)
+    drawn = page.evaluate("""() => [.3, .9].map(share => Math.max(...pad.getContext('2d')
+      .getImageData(share * pad.width, 0, 1, pad.width).data.filter((value, at) => at % 4 < 3)))""")
+    assert drawn == [255, 0]
+    assert set(bars(page)) != {"scaleX(0)"}
+
+
+@pytest.mark.browser
+def test_nothing_breaks_before_the_nets_are_known(page: Any) -> None:
+    held = []
+    page.route("**/api/facts", held.append)
+    page.reload()
+    box = page.locator("#pad").bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 50, box["y"] + 90)
+    page.mouse.up()
+    for key in ("Space", "ArrowDown", "Space", "Delete"):
+        page.locator("#pad").press(key)
+    page.get_by_role("button", name="Clear").click()
+    held[0].continue_()
+    page.locator("article").nth(1).wait_for()
+    page.get_by_role("button", name="class 5").click()
+    ended(page)
+
+
+@pytest.mark.browser
 def test_all_can_be_done_with_keys(page: Any) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "pad"

@@ -150,11 +150,15 @@ def test_a_strip_shows_images_beliefs_decisions_and_true_classes(beliefs: Belief
     labels_N = np.array([1, 2, 0])
     picture = belief_strip(images_NHW, labels_N, beliefs)
     assert picture.dtype == np.uint8 and picture.shape[2] == 3
-    assert picture.shape[1] == 3 * 168 + 2 * 12
+    side = 168 + 2 * 12  # of an image with its heat map: 120 + 12 + 3 * 12 + 2 * 12 wide
+    assert picture.shape[:2] == (2 * side, 2 * side), "two in a row"
     green, orange = (0, 158, 115), (213, 94, 0)
-    left, right = picture[:, : 168 + 6], picture[:, 2 * 180 :]
-    assert (left == green).all(axis=2).any() and not (left == orange).all(axis=2).any()
-    assert (right == orange).all(axis=2).any() and not (right == green).all(axis=2).any()
+    first, third = picture[:side, :side], picture[side:, :side]
+    assert (first == green).all(axis=2).any() and not (first == orange).all(axis=2).any()
+    assert (third == orange).all(axis=2).any() and not (third == green).all(axis=2).any()
+    assert (picture[side:, side:] == 255).all(), "no fourth"
+    height = (first[:, :120] == 100).all(axis=2).sum(axis=0)
+    assert (height == 168).all(), "as high as the heat map"
     np.testing.assert_array_equal(picture, belief_strip(images_NHW, labels_N, beliefs))
 
 

@@ -85,9 +85,9 @@ def test_what_changed_is_drawn_with_its_labels(size, names, tmp_path, monkeypatc
 
     contents, drawn = [], {}
 
-    def spy(images_NHW, chosen, candidate, champion, title):
+    def spy(images_NHW, chosen, candidate, champion, *, title, said):
         drawn[title] = chosen.tolist()
-        return pictures.changed_images(images_NHW, chosen, candidate, champion, title)
+        return pictures.changed_images(images_NHW, chosen, candidate, champion, title=title, said=said)
 
     monkeypatch.setattr("rnnpipe.evaluation.changes.changed_images", spy)
     for _ in range(2):
@@ -97,15 +97,19 @@ def test_what_changed_is_drawn_with_its_labels(size, names, tmp_path, monkeypatc
     assert contents[0] == contents[1]
     assert drawn == {"fixed": list(range(60)), "broken": [70, 71, 72]}
 
-    (axes,) = pictures.changed_images(images_NHW, np.arange(70, 73), candidate, champion, "broken").axes
-    assert axes.get_title(loc="left") == "3 images broken: true class, champion → candidate"
+    (axes,) = pictures.changed_images(
+        images_NHW, np.arange(70, 73), candidate, champion, title="broken", said="a → b"
+    ).axes
+    assert axes.get_title(loc="left") == "3 images broken: true class, a → b"
     first, second = (shorten(name, 8) for name in names)
     assert [text.get_text() for text in axes.texts] == [
         f"{first}\n{first} → {second}", f"{second}\n{second} → {first}", f"{first}\n{first} → {second}",
     ]  # fmt: skip
     for place, image in zip(range(70, 73), axes.images, strict=True):
         assert np.array_equal(image.get_array(), images_NHW[place])
-    (axes,) = pictures.changed_images(images_NHW, np.arange(60), candidate, champion, "fixed").axes
+    (axes,) = pictures.changed_images(
+        images_NHW, np.arange(60), candidate, champion, title="fixed", said="a → b"
+    ).axes
     assert axes.get_title(loc="left").startswith("60 images fixed (the first 50)") and len(axes.images) == 50
 
 
@@ -114,7 +118,10 @@ def test_where_nothing_changed_the_picture_says_so(tmp_path):
     same = Standing("1", labels_N, labels_N, ("0",), 1.0, 1)
     nothing = np.array([], int)
     save_twice(
-        lambda: pictures.changed_images(np.zeros((3, 8, 8), np.uint8), nothing, same, same, "fixed"), tmp_path
+        lambda: pictures.changed_images(
+            np.zeros((3, 8, 8), np.uint8), nothing, same, same, title="fixed", said="a → b"
+        ),
+        tmp_path,
     )
 
 

@@ -35,7 +35,7 @@ def test_it_says_what_the_model_is_and_how_to_use_it(kept: Any) -> None:
         f"SHA-256 `{model.dataset_digest}`", "epoch 2 of 2", "| accuracy | 90.00 % (95 % interval 86.08 %",
         "| latency | 0.5 ms an image", "weakest on class `circle`", "also to one that shows none of them",
         'mlflow.pyfunc.load_model("models:/shapes/3"', "rnnpipe predict models:/shapes/3 IMAGE",
-        "mlflow models serve -m models:/shapes/3", "rnnpipe reproduce models:/shapes/3",
+        "rnnpipe serve-model models:/shapes/3", "mlflow.set_tracking_uri(", "rnnpipe reproduce models:/shapes/3",
     ):  # fmt: skip
         assert part in card, part
     assert "no validation images" not in card

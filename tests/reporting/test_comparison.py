@@ -57,7 +57,7 @@ def test_the_difference_is_that_of_b_against_a() -> None:
     found = SideBySide.of(side(slice(0, 60)), side(slice(0, 30)), 0.05)
     accuracy, correct, *costs = found.rows
     assert (accuracy.a, accuracy.b) == ("80.00 % (75.11 to 84.13)", "90.00 % (86.08 to 92.91)")
-    assert accuracy.between.startswith("+10.00 points (+6.") and correct.between == "30 fixed, 0 broken"
+    assert accuracy.between.startswith("+10.00 points (95 %: +6.") and correct.between == "30 fixed, 0 broken"
     assert {row.a for row in costs} == {"-"}
 
 
@@ -85,6 +85,16 @@ def test_what_is_measured_beside_it_is_set_side_by_side(kept: Any) -> None:
     rows = {row.what: row for row in found.rows}
     assert (rows["ms an image"].a, rows["ms an image"].b, rows["ms an image"].between) == ("0.5", "0.25", "x 0.5")
     assert (rows["size"].a, rows["size"].b) == ("56 bytes", "3.00 MiB")
+    assert (rows["timed on"].a, rows["timed on"].between) == ("cpu, 1 thread(s)", "")
+
+
+def test_speeds_of_other_devices_are_not_set_against_each_other(kept: Any) -> None:
+    report = kept.evaluation("one", 30)[1]
+    a = dataclasses.replace(side(slice(0, 30)), report=report)
+    elsewhere = report.model_copy(update={"device": "cuda:0"})
+    rows = {row.what: row for row in SideBySide.of(a, dataclasses.replace(a, report=elsewhere), 0.05).rows}
+    assert rows["timed on"].b == "cuda:0, 1 thread(s)" and "can't be compared" in rows["timed on"].between
+    assert rows["ms an image"].between == rows["images a second"].between == "" and rows["size"].between == "x 1"
 
 
 def test_the_page_shows_classes_and_changed_images(kept: Any) -> None:

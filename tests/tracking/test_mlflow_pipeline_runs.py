@@ -1,5 +1,8 @@
 """Pipeline runs, put together from what MLflow holds."""
 
+from types import SimpleNamespace as Namespace
+from typing import Any
+
 import pytest
 from registry_helpers import START_MS, Registry
 
@@ -59,6 +62,24 @@ def test_a_training_counts_for_the_run_that_used_it_last(place: Registry) -> Non
     place.tracking.client.set_tag(run_id, "rnnpipe.pipeline_run", "second")
     (only,) = read_pipeline_runs(place.tracking)
     assert only.run == "second"
+
+
+def kept(run: str, at_ms: int, experiment: str = "digits-rows") -> Any:
+    """Return what the workspace keeps of a run of two trainings, as far as it is looked at here."""
+    trained = [Namespace(training=Namespace(key=key)) for key in ("gru 0", "lstm 0")]
+    return Namespace(
+        run=run, at_ms=at_ms, config=Namespace(experiment=experiment, name="nightly"), trained=trained
+    )
+
+
+def test_runs_that_are_kept_are_listed_though_a_later_one_used_their_trainings(place: Registry) -> None:
+    for key in ("gru 0", "lstm 0", "rnn 0"):
+        train(place, key, run="second", accuracy=0.9, ended=1000)
+    facts = [kept("second", START_MS + 9000), kept("first", START_MS + 2000), kept("other", 1, "elsewhere")]
+    newer, older = read_pipeline_runs(place.tracking, None, facts)
+    assert (newer.run, older.run) == ("second", "first") and older.config == "nightly"
+    assert [each.variant for each in older.trainings] == ["gru", "lstm"]
+    assert (newer.ended_at_ms, older.ended_at_ms) == (START_MS + 9000, START_MS + 2000)
 
 
 def test_experiments_are_told_apart_and_demos_are_no_pipeline_runs(place: Registry) -> None:

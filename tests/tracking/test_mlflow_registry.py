@@ -201,7 +201,7 @@ def test_the_comparison_view_ranks_by_test_accuracy(tracking: Tracking) -> None:
     views.save_comparison_view(tracking, ["variant.name", "seed"])
     tags = tracking.client.get_experiment(tracking.experiment_id).tags
     state = json.loads(tags["mlflow.sharedViewState.rnnpipe-compare"])
-    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`test/accuracy`", False)
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`test/accuracy_pct`", False)
     assert state["selectedColumns"][:2] == ["params.`variant.name`", "params.`seed`"]
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rnnpipe.evaluation.figures.style import COLOURS, line_style, name_axes, new_figure, shorten, thin_out
 from rnnpipe.evaluation.report import Reading, Robustness
+from rnnpipe.evaluation.statistics import wilson_interval
 
 History = Sequence[Mapping[str, Any]]
 
@@ -84,17 +86,24 @@ def accuracy_while_reading(readings: Mapping[str, Reading]) -> Figure:
         shares = [correct / reading.images for correct in reading.correct]
         decided = f"{shorten(label, 40)}: half decided at step {reading.median_decision_step:g}"
         axes.plot(reading.steps, shares, label=decided, **style, **marks)
+        _draw_band(axes, reading.steps, reading.correct, reading.images, style["color"])
         axes.axvline(reading.median_decision_step, color=style["color"], linestyle=":", linewidth=1)
     axes.legend(frameon=False, fontsize=9)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     most = max(reading.images for reading in readings.values())
-    name_axes(axes, f"Accuracy when only the first steps are read, {most:,} test images", "steps read", "accuracy")
+    title = f"Accuracy when only the first steps are read: {most:,} test images, 95 % intervals"
+    name_axes(axes, title, "steps read", "accuracy")
     return figure
 
 
 def gradient_reach(norms: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw for each label how strongly the pixels of each step move the loss: how far back a net learns from."""
+    """Draw for each label how strongly the pixels of each step move the loss: how far back a net learns from.
+
+    In a plain net the gradient passes through one product and one squashing a step, and mostly shrinks with each;
+    gates let it pass unchanged where they are open.
+    Source: S. Hochreiter, J. Schmidhuber, “Long short-term memory”, 1997, on the way back being multiplied.
+    """
     figure, (axes,) = new_figure(8, 4.4)
     for index, (label, values) in enumerate(norms.items()):
         style, marks = line_style(index, len(values))
@@ -115,9 +124,18 @@ def robustness_curves(found: Mapping[str, Sequence[Robustness]]) -> Figure:
             style, marks = line_style(index, len(change.levels))
             shares = [correct / change.images for correct in change.correct]
             axes.plot(change.levels, shares, label=shorten(label, 40), **style, **marks)
+            _draw_band(axes, change.levels, change.correct, change.images, style["color"])
     for axes, kind in zip(all_axes, kinds, strict=True):
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         name_axes(axes, kind.partition(",")[0], kind, "accuracy" if axes is all_axes[0] else "")
+    most = max(change.images for changes in found.values() for change in changes)
+    figure.suptitle(f"Accuracy on {most:,} changed test images, with 95 % intervals", fontsize=11)
     figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     return figure
+
+
+def _draw_band(axes: Axes, places: Sequence[float], correct: Sequence[int], images: int, colour: str) -> None:
+    """Shade the 95 % intervals of a curve of shares."""
+    low, high = zip(*(wilson_interval(count, images) for count in correct), strict=True)
+    axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)

@@ -29,9 +29,10 @@ class Watched(NamedTuple):
 
 
 def changed_images(
-    images_NHW: NDArray[np.uint8], chosen: NDArray[np.intp], candidate: Standing, champion: Standing, title: str
-) -> Figure:
-    """Draw the chosen test images, the first 50: below each its true class, and what champion → candidate say."""
+    images_NHW: NDArray[np.uint8], chosen: NDArray[np.intp], candidate: Standing, champion: Standing, *,
+    title: str, said: str,
+) -> Figure:  # fmt: skip
+    """Draw the chosen test images, the first 50: below each its true class, and what the two say (`said`)."""
     shown = chosen[:GRID_CELLS]
     names = [shorten(name, 8) for name in candidate.classes]
     texts = [
@@ -40,7 +41,7 @@ def changed_images(
         for place in shown
     ]
     more = f" (the first {len(shown)})" if len(shown) < len(chosen) else ""
-    title = f"{len(chosen):,} images {title}{more}: true class, champion → candidate"
+    title = f"{len(chosen):,} images {title}{more}: true class, {said}"
     return _image_grid(images_NHW[shown], texts, title)
 
 

@@ -9,47 +9,60 @@ from rnnpipe.evaluation.belief import Beliefs
 from rnnpipe.evaluation.figures.style import COLOURS
 
 SIDE, CELL, GAP, LINE = 168, 12, 12, 3  # pixels
+COLUMNS = 2
 RIGHT, WRONG = COLOURS[2], COLOURS[1]
 
 Picture = NDArray[np.uint8]
+Panel = NDArray[np.float64]
 
 
 def belief_strip(images_NHW: NDArray[np.uint8], labels_N: NDArray[np.int64], beliefs: Beliefs) -> Picture:
-    """Return a picture (height, width, 3): each image, and below it the class probabilities, a row a reading.
+    """Return a picture (height, width, 3): each image, and beside its rows the class probabilities so far.
 
     A column is a class, the darker the more probable. The line is where the decision fell: green and whole where
     the answer is right, orange and broken where it is wrong. The triangle below marks the true class.
     """
-    decided = beliefs.decided_at()
-    columns = []
-    for place, (image_HW, label) in enumerate(zip(images_NHW, labels_N, strict=True)):
-        believed_RK = beliefs.probabilities_NRK[place]
-        rows, classes = believed_RK.shape
-        heat = mpl.colormaps["Blues"](np.kron(believed_RK, np.ones((_height(rows), CELL))))[..., :3]
-        at = min(int(np.searchsorted(beliefs.steps_R, decided[place])), rows - 1) * _height(rows)
-        is_right = int(believed_RK[-1].argmax()) == int(label)
-        dashes = np.ones(heat.shape[1], dtype=bool) if is_right else np.arange(heat.shape[1]) % 12 < 7
-        heat[at : at + LINE, dashes] = to_rgb(RIGHT if is_right else WRONG)
-        column = np.ones((SIDE + GAP + heat.shape[0] + GAP, max(SIDE, classes * CELL), 3))
-        column[:SIDE, :SIDE] = _enlarged(image_HW)[..., None] / 255
-        column[SIDE + GAP : SIDE + GAP + heat.shape[0], : heat.shape[1]] = heat
-        for line in range(GAP // 2):  # a triangle that points up
-            centre = int(label) * CELL + CELL // 2
-            column[-GAP + 3 + line, centre - line : centre + line + 1] = 0
-        columns += [column, np.ones((column.shape[0], GAP, 3))]
-    return (255 * np.concatenate(columns[:-1], axis=1)).round().astype(np.uint8)
+    panels = [
+        _panel(image_HW, int(label), beliefs.of(place))
+        for place, (image_HW, label) in enumerate(zip(images_NHW, labels_N, strict=True))
+    ]
+    while len(panels) % COLUMNS and len(panels) > COLUMNS:
+        panels.append(np.ones_like(panels[0]))
+    rows = [np.concatenate(panels[at : at + COLUMNS], axis=1) for at in range(0, len(panels), COLUMNS)]
+    return (255 * np.concatenate(rows)).round().astype(np.uint8)
 
 
-def _height(rows: int) -> int:
-    """Return how high a reading is drawn, so that all have about the height of an image."""
-    return max(LINE, SIDE // rows)
+def _panel(image_HW: NDArray[np.uint8], label: int, beliefs: Beliefs) -> Panel:
+    """Return one image with its heat map, of the image's height, on white."""
+    believed_RK, steps = beliefs.probabilities_NRK[0], int(beliefs.steps_R[-1])
+    pixels = _enlarged(image_HW)
+    height, width = pixels.shape
+    reading_of_line = np.searchsorted(beliefs.steps_R, (np.arange(height) + 1) * steps / height)
+    heat = mpl.colormaps["Blues"](np.repeat(believed_RK[reading_of_line], CELL, axis=1))[..., :3]
+    at = min(int(np.searchsorted(reading_of_line, _deciding(beliefs))), height - LINE)
+    is_right = int(believed_RK[-1].argmax()) == label
+    dashes = np.ones(heat.shape[1], dtype=bool) if is_right else np.arange(heat.shape[1]) % 12 < 7
+    heat[at : at + LINE, dashes] = to_rgb(RIGHT if is_right else WRONG)
+    left = width + GAP
+    panel = np.ones((height + 2 * GAP, left + heat.shape[1] + 2 * GAP, 3))
+    panel[:height, :width] = pixels[..., None] / 255
+    panel[:height, left : left + heat.shape[1]] = heat
+    for line in range(GAP // 2):  # a triangle that points up
+        centre = left + label * CELL + CELL // 2
+        panel[height + 3 + line, centre - line : centre + line + 1] = 0
+    return panel
+
+
+def _deciding(beliefs: Beliefs) -> int:
+    """Return the reading at which the decision fell."""
+    return int(np.searchsorted(beliefs.steps_R, beliefs.decided_at()[0]))
 
 
 def _enlarged(image_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the image's nearest pixels on a square of SIDE x SIDE, its proportions kept, on white."""
-    found = np.full((SIDE, SIDE), 255, dtype=np.uint8)
+    """Return the image's nearest pixels, its proportions kept, the longer side SIDE pixels."""
     scale = SIDE / max(image_HW.shape)
-    rows, columns = (np.arange(max(1, int(side * scale))) / scale for side in image_HW.shape)
-    pixels = image_HW[rows.astype(int)[:, None], columns.astype(int)]
-    found[: pixels.shape[0], : pixels.shape[1]] = pixels
-    return found
+    rows, columns = (np.arange(max(LINE, int(side * scale))) / scale for side in image_HW.shape)
+    nearest = (
+        np.minimum(each.astype(int), side - 1) for each, side in zip((rows, columns), image_HW.shape, strict=True)
+    )
+    return image_HW[np.ix_(*nearest)]
