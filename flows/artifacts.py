@@ -7,7 +7,7 @@ from flows.session import Session
 from flows.stages import Outcome, conditions_of
 from rnnpipe.credentials import without_credentials
 from rnnpipe.errors import TrackingError
-from rnnpipe.evaluation.leaderboard import Leaderboard
+from rnnpipe.evaluation.leaderboard import GROUPS, Leaderboard
 from rnnpipe.reporting.facts import trained_of
 from rnnpipe.reporting.run_page import REPORT_NAME
 from rnnpipe.tracking.addresses import is_server
@@ -27,8 +27,11 @@ def publish(session: Session, outcome: Outcome, leaderboard: Leaderboard, judgem
     if not session.in_prefect:
         return
     config = outcome.config
-    rows = [{"rank": rank, **row.model_dump(mode="json")} for rank, row in enumerate(leaderboard.rows, start=1)]
-    about = f"Best test accuracy first; measured on {conditions_of(outcome)}"
+    rows = [
+        {"rank": rank, "group": leaderboard.group_of(row.label), **row.model_dump(mode="json")}
+        for rank, row in enumerate(leaderboard.rows, start=1)
+    ]
+    about = f"Best test accuracy first; {GROUPS}. Measured on {conditions_of(outcome)}"
     create_table_artifact(key=f"leaderboard-{config.task}", table=rows, description=about)
     if not session.tracking_problem:
         tracking = session.tracking(config)

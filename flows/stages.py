@@ -1,6 +1,7 @@
 """The steps of the pipeline: each submits tasks for what isn't stored yet and gathers their references."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from prefect import Task
@@ -15,9 +16,11 @@ from rnnpipe.config import PipelineConfig
 from rnnpipe.data.drift import DriftReport
 from rnnpipe.data.stages import DATASET_STAGE, sequences_recipe
 from rnnpipe.errors import DeviceError
+from rnnpipe.evaluation.groups import by_label, summarise
 from rnnpipe.evaluation.job import evaluation_recipe
 from rnnpipe.evaluation.leaderboard import Leaderboard, LeaderboardRow, TrainingSummary
 from rnnpipe.evaluation.report import EvaluationReport
+from rnnpipe.evaluation.standing import Standing
 from rnnpipe.references import Recipe, Reference, StageRef
 from rnnpipe.reporting.facts import Failure, Stage, Trained
 from rnnpipe.tracking.runs import PIPELINE_RUN_TAG
@@ -130,8 +133,10 @@ def evaluate_model(
 
 
 def compare(session: Session, outcome: Outcome) -> Leaderboard:
-    """Return the leaderboard of everything that was trained."""
-    return Leaderboard.of([_row(session, outcome.config, each) for each in outcome.trained])
+    """Return the leaderboard of everything that was trained, with the variants over their seeds."""
+    rows = [_row(session, outcome.config, each) for each in outcome.trained]
+    answers = [Standing.read(each.label, _folder(session, each.evaluation)).correct_N for each in outcome.trained]
+    return Leaderboard.of(rows, summarise(by_label([row.label for row in rows], answers)))
 
 
 def _row(session: Session, config: PipelineConfig, trained: Trained) -> LeaderboardRow:
@@ -164,8 +169,12 @@ def conditions_of(outcome: Outcome) -> str:
 
 def report_of(session: Session, evaluation: StageRef | None) -> EvaluationReport:
     """Return the report of an evaluation in the store."""
+    return EvaluationReport.read(_folder(session, evaluation))
+
+
+def _folder(session: Session, evaluation: StageRef | None) -> Path:
     assert evaluation is not None
-    return EvaluationReport.read(session.store.resolve(evaluation).path)
+    return session.store.resolve(evaluation).path
 
 
 def record_all(session: Session, outcome: Outcome) -> dict[str, str]:

@@ -1,13 +1,15 @@
 """Everything that has a name in a config: datasets, sequence transforms, recurrent variants.
 
-Three literal dictionaries. The code behind a name is given as "module:attribute" and imported when it is
-first used, so that checking a config needs no torch. A new one is a class (or function), a line here and a
-parameter in its test: CONTRIBUTING.md shows it.
+Three literal dictionaries; other packages add to them (plugins.py). The code behind a name is given as
+"module:attribute" and imported when it is first used, so that checking a config needs no torch. A new one is a
+class (or function), a line here and a parameter in its test: CONTRIBUTING.md shows it.
 """
 
 import pkgutil
 from dataclasses import dataclass
 from typing import Any
+
+from rnnpipe.plugins import add_plugins
 
 DIGIT_NAMES = tuple("0123456789")
 FASHION_NAMES = (
@@ -155,7 +157,8 @@ SEQUENCES: dict[str, SequenceSpec] = {
 
 DAIR_TUTORIAL = "dair.ai, “RNNs with PyTorch”"
 LOEBER_TUTORIAL = "P. Loeber, “RNN & LSTM & GRU”"
-LAYER_OPTIONS = frozenset({"bidirectional", "dropout"})
+FENG_PAPER = "Feng et al., “Were RNNs All We Needed?”, 2024"
+LAYER_OPTIONS = frozenset({"num_layers", "bidirectional", "dropout", "truncated_steps"})
 
 VARIANTS: dict[str, VariantSpec] = {
     "single-neuron": VariantSpec(
@@ -179,4 +182,17 @@ VARIANTS: dict[str, VariantSpec] = {
     "lstm": VariantSpec(
         "nn.LSTM, two layers of 128", "rnnpipe.models.layers:Lstm",
         LOEBER_TUTORIAL, hidden_size=128, num_layers=2, options=LAYER_OPTIONS),
+    "min-gru": VariantSpec(
+        "minGRU, all steps at once by a scan, two layers of 128", "rnnpipe.models.minimal:MinGru",
+        FENG_PAPER, hidden_size=128, num_layers=2, options=frozenset({"num_layers", "dropout"})),
+    "min-lstm": VariantSpec(
+        "minLSTM, all steps at once by a scan, two layers of 128", "rnnpipe.models.minimal:MinLstm",
+        FENG_PAPER, hidden_size=128, num_layers=2, options=frozenset({"num_layers", "dropout"})),
 }  # fmt: skip
+
+# Why a name that another package registers can't be used, by name.
+PROBLEMS: dict[str, dict[str, str]] = {
+    "dataset": add_plugins("rnnpipe.datasets", DATASETS, DatasetSpec),
+    "sequence transform": add_plugins("rnnpipe.sequences", SEQUENCES, SequenceSpec),
+    "variant": add_plugins("rnnpipe.variants", VARIANTS, VariantSpec),
+}

@@ -42,6 +42,7 @@ def variants() -> None:
         for name, spec in VARIANTS.items()
     ]
     _print_table(("variant", "what it is", "neurons x layers", "options", "source"), rows)
+    _print_problems("variant")
 
 
 @click.command(short_help="List the datasets and the sequence transforms.")
@@ -51,6 +52,16 @@ def datasets() -> None:
 
     _print_table(("dataset", "what it is"), [(name, spec.summary) for name, spec in DATASETS.items()])
     _print_table(("sequence", "what it is"), [(name, spec.summary) for name, spec in SEQUENCES.items()])
+    _print_problems("dataset", "sequence transform")
+
+
+def _print_problems(*kinds: str) -> None:
+    """Tell which plug-ins can't be used."""
+    from rnnpipe.catalogue import PROBLEMS
+
+    for kind in kinds:
+        for name, problem in PROBLEMS[kind].items():
+            click.secho(f"the {kind} {name} can't be used: {problem}", fg="red", err=True)
 
 
 def _print_table(headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

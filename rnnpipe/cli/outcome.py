@@ -13,21 +13,36 @@ from rnnpipe.cli.tables import fitting_table, open_console
 if TYPE_CHECKING:
     from flows.demos import DemosOutcome
     from flows.summary import RunSummary
-    from rnnpipe.evaluation.leaderboard import LeaderboardRow
+    from rnnpipe.evaluation.groups import VariantSummary
+    from rnnpipe.evaluation.leaderboard import Leaderboard, LeaderboardRow
 
-LEFT_OUT = ("val. %", "img/s", "params", "ms/img", "train s")  # where there is no room for all, in this order
+LEFT_OUT = (
+    "val. %",
+    "img/s",
+    "params",
+    "ms/img",
+    "train s",
+    "group",
+)  # where there is no room for all, in this order
 VERDICT_STYLES = {"PROMOTE": "bold green", "HOLD": "bold yellow", "REJECT": "bold red"}
 
 
 def print_outcome(summary: "RunSummary") -> None:
     """Print leaderboard, verdict, registered model, failures, and how to go on."""
+    from rnnpipe.evaluation.leaderboard import GROUPS
+
     console = open_console()
-    several = len({row.seed for row in summary.leaderboard.rows}) > 1
-    rows = [_cells(rank, row, several) for rank, row in enumerate(summary.leaderboard.rows, start=1)]
-    table = fitting_table(console, f"{summary.task}, run {summary.run}", rows, LEFT_OUT)
+    board, title = summary.leaderboard, f"{summary.task}, run {summary.run}"
+    several = len({row.seed for row in board.rows}) > 1
+    rows = [_cells(rank, row, board, several) for rank, row in enumerate(board.rows, start=1)]
     console.print()
-    console.print(table)
+    console.print(fitting_table(console, title, rows, LEFT_OUT))
+    if several:
+        console.print()
+        console.print(fitting_table(console, "over the seeds", [_over_seeds(each) for each in board.variants], ()))
     console.print(f"params: weights; ms/img: one image; measured on {summary.conditions}", style="dim")
+    if len(board.variants) > 1:
+        console.print(f"group: {GROUPS}", style="dim")
     for failure in summary.failures:
         console.print(f"failed: {failure.label}: {failure.message}", style="red", markup=False)
         console.print(f"  fix: {failure.fix}", markup=False)
@@ -60,12 +75,23 @@ def command(name: str) -> str:
     return f"{os.path.relpath(called)} {name}"
 
 
-def _cells(rank: int, row: "LeaderboardRow", several_seeds: bool) -> dict[str, str]:
+def _over_seeds(variant: "VariantSummary") -> dict[str, str]:
+    interval = f"({100 * variant.accuracy_low:.2f} to {100 * variant.accuracy_high:.2f})"
+    return {
+        "group": str(variant.group),
+        "variant": variant.label,
+        "seeds": str(variant.seeds),
+        "mean test % (95 % interval)": f"{100 * variant.accuracy:.2f} {interval}",
+    }
+
+
+def _cells(rank: int, row: "LeaderboardRow", board: "Leaderboard", several_seeds: bool) -> dict[str, str]:
     """Return heading and text of each cell."""
     validation = "-" if row.validation_accuracy is None else f"{100 * row.validation_accuracy:.2f}"
     interval = f"({100 * row.accuracy_low:.2f} to {100 * row.accuracy_high:.2f})"
     return {
         "": str(rank),
+        "group": str(board.group_of(row.label)),
         "variant": row.name if several_seeds else row.label,
         "test % (95 % interval)": f"{100 * row.accuracy:.2f} {interval}",
         "val. %": validation,

@@ -18,10 +18,12 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from rnnpipe.catalogue import DATASETS, SEQUENCES, VARIANTS
+from rnnpipe.catalogue import DATASETS, PROBLEMS, SEQUENCES, VARIANTS
 from rnnpipe.credentials import mask_credentials
 
 CROSS_FIELD = "cross_field"
+IN_WORDS = "in_words"  # the type of an error whose message says all there is to say
+MAX_SEEDS = 64
 NumberOfThreads = Annotated[int, Field(ge=1, le=1024)]
 
 
@@ -66,6 +68,8 @@ class Section(BaseModel):
 
 def _one_of(kind: str, names: Mapping[str, object]) -> AfterValidator:
     def check(value: str) -> str:
+        if problem := PROBLEMS[kind].get(value):
+            raise PydanticCustomError(IN_WORDS, "{problem}", {"problem": problem})
         if value not in names:
             raise ValueError(f"no {kind} has this name; choose one of {', '.join(names)}")
         return value
@@ -122,6 +126,22 @@ def _check_threads(value: Any) -> int | Literal["auto"]:
         raise PydanticCustomError("threads", "neither auto nor a number of threads") from None
 
 
+def _count_seeds(value: Any) -> Any:
+    """Return the seeds that a number of seeds stands for."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if not 1 <= value <= MAX_SEEDS:
+        raise PydanticCustomError(IN_WORDS, f"a number of seeds is 1 to {MAX_SEEDS}; a list names them")
+    return tuple(range(value))
+
+
+def or_their_number(schema: dict[str, Any]) -> None:
+    """Let the schema of a list take a number instead."""
+    listed = {name: schema.pop(name) for name in ("type", "items", "minItems", "maxItems")}
+    number = {"type": "integer", "minimum": 1, "maximum": MAX_SEEDS, "description": "a number of seeds"}
+    schema["anyOf"] = [listed, number]
+
+
 def _in_words(rule: str) -> dict[str, Any]:
     """Return what a pattern means; editors show it too."""
     return {"patternErrorMessage": rule}
@@ -151,6 +171,7 @@ WebAddress = Annotated[str, AfterValidator(_check_address)]
 Storage = Annotated[str, AfterValidator(_check_storage)]
 FolderPath = Annotated[str, AfterValidator(_check_path)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_count_seeds)]
 TagValue = Annotated[
     str,
     Field(

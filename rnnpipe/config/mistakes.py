@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from rnnpipe.catalogue import VARIANTS
-from rnnpipe.config.fields import CROSS_FIELD
+from rnnpipe.config.fields import CROSS_FIELD, IN_WORDS
 from rnnpipe.config.pipeline import PipelineConfig
 from rnnpipe.credentials import mask_credentials
 
@@ -100,7 +100,7 @@ def _explain(item: ErrorDetails, model: type[BaseModel]) -> str:
     if item["type"] == "missing":
         return f"{location}: is missing; it must be {_expected(schema)}"
     named = f"{location} = {_show(item['input'])}"
-    if item["type"] == CROSS_FIELD or (item["type"] == "value_error" and "enum" not in schema):
+    if item["type"] in (CROSS_FIELD, IN_WORDS) or (item["type"] == "value_error" and "enum" not in schema):
         return f"{named}: {item['msg'].removeprefix('Value error, ')}"
     nearest = nearest_name(item["input"], schema.get("enum", ())) if isinstance(item["input"], str) else ""
     return f"{named}: must be {_expected(schema)}{nearest}"
@@ -164,7 +164,7 @@ def _schema_at(location: Iterable[int | str], model: type[BaseModel]) -> Schema:
 def _resolve(schema: Schema) -> Schema:
     if "anyOf" in schema:
         first, other = schema["anyOf"]
-        return {**_resolve(first), "or": other.get("const", "null")}
+        return {**_resolve(first), "or": other.get("const") or other.get("description", "null")}
     return schema
 
 

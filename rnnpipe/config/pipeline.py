@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from rnnpipe.config.fields import Clash, PlainName, Section, Seed
+from rnnpipe.config.fields import MAX_SEEDS, Clash, PlainName, Section, Seeds, or_their_number
 from rnnpipe.config.registry import RegistryConfig
 from rnnpipe.config.sections import (
     DataConfig,
@@ -30,8 +30,12 @@ class PipelineConfig(Section):
     variants: tuple[VariantConfig, ...] = Field(
         min_length=1, max_length=64, description="The nets that are compared."
     )
-    seeds: tuple[Seed, ...] = Field(
-        (0,), min_length=1, max_length=64, description="Each variant is trained once with each seed."
+    seeds: Seeds = Field(
+        (0,),
+        min_length=1,
+        max_length=MAX_SEEDS,
+        description="Each variant is trained once with each of these seeds; a number n stands for 0 to n - 1.",
+        json_schema_extra=or_their_number,
     )
     training: TrainingConfig = Field(default_factory=TrainingConfig, description="How they are trained.")
     execution: ExecutionConfig = Field(default_factory=ExecutionConfig, description="On what it runs.")

@@ -98,6 +98,13 @@ class VariantConfig(Section):
     dropout: float = Field(
         0.0, ge=0, lt=1, description="Dropout probability between layers (0 to below 1; needs two layers)."
     )
+    truncated_steps: int | None = Field(
+        None,
+        ge=1,
+        le=262_144,
+        description="Gradients go back through the last so many steps only (truncated back-propagation through"
+        " time); null = through all.",
+    )
     nonlinearity: Literal["tanh", "relu"] = Field("tanh", description="Activation of plain recurrent nets.")
     initialization: Literal["torch", "orthogonal"] = Field(
         "torch",
@@ -125,16 +132,19 @@ class VariantConfig(Section):
     def clashes(self) -> Iterator[Clash]:
         """Yield what the variant doesn't have."""
         spec = VARIANTS[self.name]
-        for option in ("bidirectional", "dropout", "nonlinearity"):
+        for option in ("bidirectional", "dropout", "truncated_steps", "nonlinearity"):
             default = type(self).model_fields[option].default
             if getattr(self, option) != default and option not in spec.options:
-                text = str(default).lower() if isinstance(default, bool) else default
+                text = {None: "null", False: "false"}.get(default, default)
                 yield Clash((option, "name"), f"{self.name} has no such option; leave it at {text}")
-        if self.num_layers > 1 and not spec.options & {"bidirectional"}:
+        if self.num_layers > 1 and "num_layers" not in spec.options:
             yield Clash(("num_layers", "name"), f"{self.name} has one layer")
         elif self.dropout and self.num_layers == 1 and "dropout" in spec.options:
             reason = "acts between layers, so it needs num_layers of at least 2"
             yield Clash(("dropout", "num_layers", "name"), reason)
+        if self.truncated_steps and self.bidirectional:
+            reason = "what is read from the end has its last steps at the beginning"
+            yield Clash(("truncated_steps", "bidirectional"), reason)
         if self.name == "single-neuron" and self.hidden_size != 1:
             reason = "single-neuron has one neuron; `basic` is the same with more"
             yield Clash(("hidden_size", "name"), reason)
@@ -147,6 +157,7 @@ class VariantConfig(Section):
             parts.append(f"{self.hidden_size}x{self.num_layers}")
         parts += ["bi"] if self.bidirectional else []
         parts += [f"drop{self.dropout:g}"] if self.dropout else []
+        parts += [f"tbptt{self.truncated_steps}"] if self.truncated_steps else []
         parts += ["relu"] if self.nonlinearity == "relu" else []
         parts += ["orth"] if self.initialization == "orthogonal" else []
         parts += [f"lr{self.learning_rate:g}"] if self.learning_rate else []

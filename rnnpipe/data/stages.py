@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rnnpipe.catalogue import DATASETS, DatasetSpec, load_target
+from rnnpipe.catalogue import DATASETS, SEQUENCES, DatasetSpec, load_target
 from rnnpipe.config.sections import DataConfig, SequenceConfig
 from rnnpipe.data.arrays import pixel_statistics, write_array, write_pixels
 from rnnpipe.data.profile import profile_of
@@ -19,6 +19,7 @@ from rnnpipe.data.raw import Labels, Pixels, RawDataset
 from rnnpipe.data.splits import Indices, Splitter
 from rnnpipe.errors import DataError
 from rnnpipe.files import digest_of, sha256_tree, write_json
+from rnnpipe.plugins import code_of
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.store import LOG_FOLDER, Entry
 
@@ -50,7 +51,7 @@ def dataset_recipe(config: DataConfig) -> Recipe:
         data["image_size"] = list(image_size_of(config))
     if not spec.has_test_split:
         data |= config.model_dump(include={"test_fraction", "split_seed"})
-    return Recipe(stage=DATASET_STAGE, inputs={"data": data, "code": _code_digest()})
+    return Recipe(stage=DATASET_STAGE, inputs={"data": data, "code": _code_digest(), **code_of(spec.load)})
 
 
 def build_dataset(config: DataConfig, downloads: Path, folder: Path) -> dict[str, Any]:
@@ -92,6 +93,7 @@ def sequences_recipe(dataset: StageRef, data: DataConfig, sequence: SequenceConf
         "data": data.model_dump(include={"validation_fraction", "split_seed", "limit"}),
         "sequence": sequence.model_dump(include=fields),
         "code": _code_digest(),
+        **code_of(SEQUENCES[sequence.name].build),
     }
     return Recipe(stage=SEQUENCES_STAGE, inputs=inputs)
 

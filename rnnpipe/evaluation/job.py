@@ -5,10 +5,12 @@ The process brings torch; planning does without.
 
 from pathlib import Path
 
+from rnnpipe.catalogue import VARIANTS
 from rnnpipe.config import EvaluationConfig, ExecutionConfig, PipelineConfig
 from rnnpipe.config.sections import DECIDING
 from rnnpipe.evaluation.metrics import SplitName
 from rnnpipe.files import read_json, sha256_tree, write_json
+from rnnpipe.plugins import code_of
 from rnnpipe.processes.slots import Job, cpu_cores, device_slot
 from rnnpipe.references import Recipe, StageRef
 
@@ -38,6 +40,7 @@ def evaluation_recipe(
             "evaluation": evaluation.model_dump(mode="json"),
             "execution": execution.model_dump(mode="json", include=set(DECIDING)),
             "code": {name: sha256_tree(package / name) for name in ("evaluation", "models")},
+            **code_of(*(each.build for each in VARIANTS.values())),
         },
     )
 

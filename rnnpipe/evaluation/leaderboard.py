@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from typing import Self
 
+from rnnpipe.evaluation.groups import VariantSummary
 from rnnpipe.evaluation.report import EvaluationReport, Record
 
 HEADINGS = (
     "rank", "model", "seed", "test accuracy", "95 % interval", "correct", "val. accuracy", "parameters",
     "training s", "images/s (training)", "latency ms (p50)", "images/s (test)",
 )  # fmt: skip
+
+GROUPS = "variants of one group aren't told apart by these test images and seeds (5 %, all comparisons together)"
 
 
 class TrainingSummary(Record):
@@ -55,14 +58,19 @@ class Candidate(Record):
 
 
 class Leaderboard(Record):
-    """Rows by test accuracy, best first; of equals the one with fewer parameters."""
+    """Rows by test accuracy, best first; of equals the one with fewer parameters. Variants over their seeds."""
 
     rows: tuple[LeaderboardRow, ...]
+    variants: tuple[VariantSummary, ...] = ()
 
     @classmethod
-    def of(cls, rows: Iterable[LeaderboardRow]) -> Self:
+    def of(cls, rows: Iterable[LeaderboardRow], variants: tuple[VariantSummary, ...] = ()) -> Self:
         """Sort rows into a leaderboard."""
-        return cls(rows=tuple(sorted(rows, key=_by_test)))
+        return cls(rows=tuple(sorted(rows, key=_by_test)), variants=variants)
+
+    def group_of(self, label: str) -> int:
+        """Return the group that a variant is in, 1 the best; 0 where that isn't known."""
+        return next((each.group for each in self.variants if each.label == label), 0)
 
     def candidate(self) -> Candidate:
         """Return the row to register, chosen on validation images where there are any.

@@ -4,6 +4,8 @@ Of paired predictions only the images count that one model gets right and the ot
 has fixed, and those it has broken.
 """
 
+from collections.abc import Sequence
+
 # scipy.stats is slow to import, and reading a report needs none of it
 
 
@@ -16,6 +18,16 @@ def wilson_interval(correct: int, total: int, confidence: float = 0.95) -> tuple
 
     interval = binomtest(correct, total).proportion_ci(confidence_level=confidence, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Return Student's t interval (low, high) of the mean of shares, within 0 to 1; of at least two."""
+    from scipy.stats import t
+
+    mean, size = sum(values) / len(values), len(values)
+    deviation = (sum((value - mean) ** 2 for value in values) / (size - 1)) ** 0.5
+    reach = float(t.ppf((1 + confidence) / 2, size - 1)) * deviation / size**0.5
+    return max(mean - reach, 0.0), min(mean + reach, 1.0)
 
 
 def mcnemar_p_value(fixed: int, broken: int) -> float:

@@ -34,7 +34,7 @@ def initialize_orthogonal(encoder: nn.Module) -> None:
             for gate in _gates(parameter, num_gates):
                 if name.startswith(("weight_hh", "W_y", "w_y")):
                     nn.init.orthogonal_(gate)
-                elif name.startswith(("weight_ih", "W_x", "w_x")):
+                elif name.startswith(("weight_ih", "W_x", "w_x")) or name == "weight":  # of nn.Linear
                     nn.init.xavier_uniform_(gate)
             if isinstance(module, nn.LSTM) and name.startswith("bias_ih"):
                 parameter[module.hidden_size : 2 * module.hidden_size] = 1  # gates: input, forget, cell, output

@@ -25,12 +25,22 @@ class Layers(nn.Module):
     def __init__(self, config: VariantConfig) -> None:
         super().__init__()
         self.output_size = _output_size(config)
+        self.truncated_steps = config.truncated_steps
 
     def forward(self, x_BTI: Tensor) -> Tensor:
-        """Return the final hidden state (not an LSTM's cell state), of shape (B, D * H)."""
+        """Return the final hidden state (not an LSTM's cell state), of shape (B, D * H).
+
+        In training, gradients reach the last `truncated_steps` only, where there is such a number. Source:
+        R. J. Williams, J. Peng, “An efficient gradient-based algorithm for on-line training …”, 1990.
+        """
         if self.compute is not None and not x_BTI.requires_grad:
             return self.compute(self.layers, x_BTI)
-        _, last = self.layers(x_BTI)
+        state = None
+        if self.training and self.truncated_steps and self.truncated_steps < x_BTI.shape[1]:
+            with torch.no_grad():
+                _, state = self.layers(x_BTI[:, : -self.truncated_steps])
+            x_BTI = x_BTI[:, -self.truncated_steps :]
+        _, last = self.layers(x_BTI, state)
         h_LBH = last[0] if isinstance(last, tuple) else last
         return _last_layer(h_LBH, self.layers.bidirectional)
 

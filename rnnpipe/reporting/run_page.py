@@ -6,7 +6,7 @@ from typing import Any
 
 from rnnpipe.catalogue import SEQUENCES, VARIANTS
 from rnnpipe.data.stages import SAMPLES
-from rnnpipe.evaluation.leaderboard import LeaderboardRow
+from rnnpipe.evaluation.leaderboard import GROUPS, LeaderboardRow
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.references import StageRef
 from rnnpipe.reporting.card import net_of
@@ -19,7 +19,8 @@ from rnnpipe.training.journal import epochs_of, read_journal
 
 REPORT_NAME = "report.html"
 MAX_BYTES = 5_000_000
-PICTURES_BYTES = 4_300_000  # the rest is text: a leaderboard of hundreds of rows, the config
+PICTURES_BYTES = 4_300_000  # at most; of a run of thousands of trainings the text takes more than the rest
+TEXT_BYTES = 50_000  # what stands around pictures
 
 
 @dataclass(frozen=True)
@@ -44,23 +45,24 @@ class Gallery:
 
 def run_page(workspace: Path, facts: RunFacts, store: Store) -> str:
     """Return the page of a run as HTML, under 5 MB; what isn't in the store any more is left out."""
-    budget = Budget(PICTURES_BYTES)
     variant = facts.config.variants[facts.best.variant]
-    return render(
-        "run.html",
-        title=f"{facts.config.task}, run {facts.run}",
-        facts=facts,
-        lines=_lines(facts),
-        several_seeds=len(facts.config.seeds) > 1,
-        best=_report(store, facts.best),
-        variant=VARIANTS[variant.name],
-        net=net_of(variant),
-        sequence=SEQUENCES[facts.config.sequence.name],
-        galleries=_galleries(workspace, store, facts, budget),
-        left_out=budget.left_out,
-        curves=_curves(store, facts),
-        config=as_yaml(facts.config.as_json()),
-    )
+    values: dict[str, Any] = {
+        "title": f"{facts.config.task}, run {facts.run}",
+        "facts": facts,
+        "groups": GROUPS,
+        "lines": _lines(facts),
+        "several_seeds": len(facts.config.seeds) > 1,
+        "best": _report(store, facts.best),
+        "variant": VARIANTS[variant.name],
+        "net": net_of(variant),
+        "sequence": SEQUENCES[facts.config.sequence.name],
+        "curves": _curves(store, facts),
+        "config": as_yaml(facts.config.as_json()),
+    }
+    text = render("run.html", galleries=[], left_out=0, **values)
+    budget = Budget(min(PICTURES_BYTES, MAX_BYTES - len(text.encode()) - TEXT_BYTES))
+    galleries = _galleries(workspace, store, facts, budget)
+    return render("run.html", galleries=galleries, left_out=budget.left_out, **values)
 
 
 def _lines(facts: RunFacts) -> list[Line]:

@@ -8,10 +8,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rnnpipe.catalogue import VARIANTS
 from rnnpipe.config import PipelineConfig, VariantConfig
 from rnnpipe.config.sections import DECIDING
 from rnnpipe.config.training import OF_TRAINING
 from rnnpipe.files import read_json, sha256_file, sha256_tree, write_json
+from rnnpipe.plugins import code_of
 from rnnpipe.references import Recipe, StageRef
 
 JOB_FILE = "log/job.json"
@@ -42,6 +44,7 @@ def training_recipe(sequences: StageRef, config: PipelineConfig, variant: Varian
             **{name: sha256_tree(PACKAGE / name) for name in CODE_FOLDERS},
             **{name: sha256_file(PACKAGE / name) for name in CODE_FILES},
         },
+        **code_of(VARIANTS[variant.name].build),
     }
     return Recipe(stage="trainings", inputs=inputs)
 

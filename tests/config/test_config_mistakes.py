@@ -77,8 +77,8 @@ def test_all_mistakes_are_listed_together_in_one_pass(explain: Explain) -> None:
         "  data.split_seed = -1: must be a whole number, 0 to 2147483647",
         "  variants.0.hidden_size = 0: must be a whole number, 1 to 8192",
         "  variants.0.dropout = 0.5: acts between layers, so it needs num_layers of at least 2",
-        "  variants.1.name = 'lstn': must be one of single-neuron, basic, rnn-cell, image-rnn, rnn, gru, lstm;"
-        " did you mean lstm?",
+        "  variants.1.name = 'lstn': must be one of single-neuron, basic, rnn-cell, image-rnn, rnn, gru, lstm,"
+        " min-gru, min-lstm; did you mean lstm?",
         "  seeds = [3, 3]: the same seed stands there twice: 3",
         "  training.epochs = true: must be a whole number, 1 to 10000",
         "  training.batch_size = 0: must be a whole number, 1 to 65536",
@@ -145,6 +145,8 @@ def test_variants_that_are_all_wrong_are_not_called_too_few(explain: Explain) ->
         (("sequence",), None, "sequence = null: must be a mapping of fields; leave it out"),
         (("sequence", "scaling"), "standart", "must be one of unit, standard; did you mean standard?"),
         (("seeds",), [True], "seeds = [True]: must be a list of 1 to 64, each a whole number"),
+        (("seeds",), 0, "seeds = 0: a number of seeds is 1 to 64"),
+        (("seeds",), 65, "seeds = 65: a number of seeds is 1 to 64"),
         (("variants", 0), None, "variants.0 = null: must be a mapping of fields"),
         (("variants", 0, "dropout"), 1, "variants.0.dropout = 1: must be 0 to below 1"),
         (("training", "epochs"), 2.5, "training.epochs = 2.5: must be a whole number, 1 to 10000"),

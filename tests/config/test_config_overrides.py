@@ -29,6 +29,7 @@ def config(tmp_path: Path) -> Path:
         ("data={name: mnist}", "data.name", "mnist"),
         ("seeds=[1, 2]", "seeds", (1, 2)),
         ("seeds.0=7", "seeds", (7,)),
+        ("seeds=3", "seeds", (0, 1, 2)),
         ("execution.threads=2", "execution.threads", 2),
         ("execution.threads=auto", "execution.threads", "auto"),
     ],

@@ -95,3 +95,27 @@ def test_dropout_acts_between_layers_while_training_only(name: str) -> None:
         torch.manual_seed(0)
         assert not torch.equal(encoder(x_BTI), encoder(x_BTI))
     torch.testing.assert_close(encoder.eval()(x_BTI), plain.eval()(x_BTI), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_truncated_gradients_end_where_they_are_cut(name: str) -> None:
+    """The state is the same; gradients are those of the last steps, given the state before them."""
+    whole, _ = make(name, num_layers=2)
+    cut, _ = make(name, num_layers=2, truncated_steps=4)
+    x_BTI = inputs(4, 9, 3).requires_grad_()
+    torch.testing.assert_close(cut(x_BTI), whole(x_BTI), rtol=0, atol=1e-12)
+    with torch.no_grad():
+        _, state = whole.layers(x_BTI[:, :5])
+    _, last = whole.layers(x_BTI[:, 5:], state)
+    expected = (last[0] if isinstance(last, tuple) else last)[-1]
+    weights = list(whole.parameters())
+    for ours, theirs in zip(
+        torch.autograd.grad(cut(x_BTI).sum(), [x_BTI, *cut.parameters()]),
+        torch.autograd.grad(expected.sum(), [x_BTI, *weights]),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+    (reach_BTI,) = torch.autograd.grad(cut(x_BTI).sum(), x_BTI)
+    assert not reach_BTI[:, :5].any() and reach_BTI[:, 5:].any()
+    (reach_BTI,) = torch.autograd.grad(cut.eval()(x_BTI).sum(), x_BTI)
+    assert reach_BTI.all(), "who only asks sees the whole way"

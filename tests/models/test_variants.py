@@ -15,7 +15,9 @@ from rnnpipe.models.classifier import SequenceClassifier, build_classifier, coun
 from rnnpipe.models.layers import export_of_layers
 
 NUM_STEPS, INPUT_SIZE, NUM_CLASSES = 6, 5, 4
-OPTION_VALUES = {"bidirectional": True, "dropout": 0.5, "nonlinearity": "relu"}
+OPTION_VALUES = {
+    "num_layers": 3, "bidirectional": True, "dropout": 0.5, "truncated_steps": 3, "nonlinearity": "relu",
+}  # fmt: skip
 
 
 def configs() -> list[VariantConfig]:
@@ -27,7 +29,7 @@ def configs() -> list[VariantConfig]:
         changes += [{option: OPTION_VALUES[option]} for option in sorted(spec.options)]
         for change in changes:
             num_layers = 2 if "dropout" in change else spec.num_layers
-            found.append(VariantConfig.model_validate(sizes | change | {"num_layers": num_layers}))
+            found.append(VariantConfig.model_validate(sizes | {"num_layers": num_layers} | change))
     return found
 
 

@@ -62,8 +62,14 @@ def _unfit(encoder: nn.Module, device: torch.device, precision: Precision) -> st
         return f"the kernels are for the CPU, {device.type} has its own"
     if precision != "fp32":
         return f"the kernels are for fp32, not for {precision}"
-    if layers.bidirectional or layers.dropout:
-        return f"the kernels have no {'bidirectional layers' if layers.bidirectional else 'dropout'}"
+    lacks = {
+        "bidirectional layers": layers.bidirectional,
+        "dropout": layers.dropout,
+        "truncated back-propagation": encoder.truncated_steps,
+    }
+    for name, is_wanted in lacks.items():
+        if is_wanted:
+            return f"the kernels have no {name}"
     return ""
 
 
