@@ -24,7 +24,7 @@ from rnnpipe.models.kernels.choice import use_kernels
 from rnnpipe.runtime import seed_everything, set_threads
 from rnnpipe.training.loop import fit
 from rnnpipe.training.setting import Setting, TrainingData
-from rnnpipe.training.work import run_training
+from rnnpipe.training.work import Assignment, run_training
 
 TILE = 10_000  # images that are repeated
 UPDATES = 3
@@ -54,7 +54,7 @@ def train_from_disk(sequences: Path) -> float:
     config, folder = PipelineConfig.model_validate(TINY), sequences / f"run-{os.getpid()}"
     (folder / "log").mkdir(parents=True)
     started_s = perf_counter()
-    run_training(folder, sequences, config, variant=config.variants[0], seed=0, run="growth")
+    run_training(Assignment(folder, sequences, config, config.variants[0], seed=0), "growth")
     return perf_counter() - started_s
 
 

@@ -19,6 +19,7 @@ from rnnpipe.config import PipelineConfig
 from rnnpipe.config.sections import NO_KERNELS
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import DeviceError, RnnpipeError, TrackingError, explained
+from rnnpipe.evaluation.leaderboard import Leaderboard
 from rnnpipe.explanation import Plan
 from rnnpipe.references import Recipe
 from rnnpipe.reporting.facts import Stage
@@ -45,6 +46,7 @@ class Session:
         self.launcher = take_launcher()
         self.failures: list[tuple[str, BaseException]] = []
         self.stages: list[Stage] = []
+        self.leaderboards: dict[str, Leaderboard] = {}  # by the outcome's run
         self.tracking_problem = ""
         self.had_the_device = False
         self._told: set[str] = set()

@@ -134,6 +134,12 @@ def evaluate_model(
 
 def compare(session: Session, outcome: Outcome) -> Leaderboard:
     """Return the leaderboard of everything that was trained, with the variants over their seeds."""
+    if outcome.run not in session.leaderboards:
+        session.leaderboards[outcome.run] = _leaderboard(session, outcome)
+    return session.leaderboards[outcome.run]
+
+
+def _leaderboard(session: Session, outcome: Outcome) -> Leaderboard:
     rows = [_row(session, outcome.config, each) for each in outcome.trained]
     answers = [Standing.read(each.label, _folder(session, each.evaluation)).correct_N for each in outcome.trained]
     return Leaderboard.of(rows, summarise(by_label([row.label for row in rows], answers)))

@@ -166,9 +166,9 @@ def apply_verdict(
     if measured:
         from rnnpipe.evaluation.changes import draw_changes  # brings matplotlib
 
-        standings = [Standing.read("", store.resolve(StageRef(**each)).path) for each in measured]
+        candidate, champion = (Standing.read("", store.resolve(StageRef(**each)).path) for each in measured)
         images = store.resolve(StageRef(**dataset)).path / TEST_IMAGES_FILE
-        pictures = draw_changes(figures, images, *standings)
+        pictures = draw_changes(figures, images, candidate, champion)
     return promotion.apply_verdict(
         session().tracking(config), version, verdict, run_id=run_id, pictures=pictures, card=card
     )

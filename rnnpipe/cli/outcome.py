@@ -91,7 +91,7 @@ def _cells(rank: int, row: "LeaderboardRow", board: "Leaderboard", several_seeds
     interval = f"({100 * row.accuracy_low:.2f} to {100 * row.accuracy_high:.2f})"
     return {
         "": str(rank),
-        "group": str(board.group_of(row.label)),
+        **({"group": str(board.group_of(row.label))} if len(board.variants) > 1 else {}),
         "variant": row.name if several_seeds else row.label,
         "test % (95 % interval)": f"{100 * row.accuracy:.2f} {interval}",
         "val. %": validation,

@@ -167,7 +167,7 @@ class VariantConfig(Section):
 
 
 # Of ExecutionConfig: what can change the bits of a result.
-DECIDING = frozenset({"device", "threads", "precision", "kernels"})
+DECIDING = frozenset({"device", "threads", "processes", "precision", "kernels"})
 NO_KERNELS = "no kernels: "  # what a reason says where they would fit, and can't be had
 
 
@@ -179,6 +179,13 @@ class ExecutionConfig(Section):
         1,
         description="CPU threads of each training (1 to 1024), as many run at once as the cores allow; or auto:"
         " the fastest number, measured, within the training's share of the cores.",
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that make each update of a training together, each with a part of the batch and as"
+        " many threads as `threads` says, or a GPU of its own: for nets too large for one (1 to 64).",
     )
     precision: Literal["fp32", "bf16", "auto"] = Field(
         "fp32", description="fp32; bf16 autocast where the device has it; auto: bf16 if there, else fp32."
@@ -200,6 +207,14 @@ class ExecutionConfig(Section):
     when_busy: Literal["wait", "give-up"] = Field(
         "wait", description="While another run holds the device: wait for its turn, or give up at once."
     )
+
+    def clashes(self) -> Iterator[Clash]:
+        """Yield what several processes can't do."""
+        if self.processes > 1 and self.threads == "auto":
+            yield Clash(("threads", "processes"), "several processes need a number of threads each; set one")
+        if self.processes > 1 and ":" in self.device:
+            reason = f"one device can't be shared; `device: {self.device.partition(':')[0]}` takes the first ones"
+            yield Clash(("device", "processes"), reason)
 
     def threads_within(self, cores: int) -> int:
         """Return the number of threads asked for; with auto, the most there may be: so many cores."""

@@ -1,15 +1,15 @@
-"""Recurrent layers whose gates look at the input alone, so that all steps are computed at once by a scan.
+"""Recurrent layers whose gates look at the input alone, so that a scan computes all steps side by side.
 
-Shapes: B sequences, T steps, I inputs a step, H neurons.
-Source: L. Feng, F. Tung, M. O. Ahmed, Y. Bengio, H. Hajimirsadeghi, “Were RNNs All We Needed?”, 2024; the scan in
-logarithms: F. A. Heinsen, “Efficient parallelization of a ubiquitous sequential computation”, 2023.
+Shapes: B sequences, T steps, I inputs a step, H neurons, C chunks of L steps.
+Source: L. Feng, F. Tung, M. O. Ahmed, Y. Bengio, H. Hajimirsadeghi, “Were RNNs All We Needed?”, 2024.
 """
 
+import math
 from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import pad, softplus
 
 from rnnpipe.config import VariantConfig
 
@@ -18,25 +18,25 @@ class MinimalLayer(nn.Module):
     """A layer h_t = keep_t * h_{t-1} + new_t, with h_0 = 0; keep and new are positive, and depend on x_t alone."""
 
     @abstractmethod
-    def log_terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logarithms of keep and new, of shape (..., H), for inputs of shape (..., I)."""
+    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return keep and new, of shape (..., H), for inputs of shape (..., I)."""
 
     def step(self, x_BI: Tensor, h_BH: Tensor) -> Tensor:
         """Return the state after one more step: the definition, which the scan computes for all steps."""
-        log_keep_BH, log_new_BH = self.log_terms(x_BI)
-        return log_keep_BH.exp() * h_BH + log_new_BH.exp()
+        keep_BH, new_BH = self.terms(x_BI)
+        return keep_BH * h_BH + new_BH
 
     def forward(self, x_BTI: Tensor) -> Tensor:
         """Return the states after each step, of shape (B, T, H)."""
-        log_keep_BTH, log_new_BTH = map(_wide, self.log_terms(x_BTI))
-        kept_BTH = log_keep_BTH.cumsum(dim=1)
-        return (kept_BTH + torch.logcumsumexp(log_new_BTH - kept_BTH, dim=1)).exp()
+        products, states, before = _scan(*self.terms(x_BTI))
+        before_BC1H = torch.stack(before[:-1], dim=1).unsqueeze(2)
+        states_BCLH = torch.stack(states, dim=2) + torch.stack(products, dim=2) * before_BC1H
+        return states_BCLH.flatten(1, 2)[:, : x_BTI.shape[1]]
 
     def last(self, x_BTI: Tensor) -> Tensor:
-        """Return the state after the last step, of shape (B, H): a sum, no scan."""
-        log_keep_BTH, log_new_BTH = map(_wide, self.log_terms(x_BTI))
-        kept_BTH = log_keep_BTH.cumsum(dim=1)
-        return torch.logsumexp(log_new_BTH + kept_BTH[:, -1:] - kept_BTH, dim=1).exp()
+        """Return the state after the last step, of shape (B, H)."""
+        _, _, after = _scan(*self.terms(x_BTI))
+        return after[-1]
 
 
 class MinGruLayer(MinimalLayer):
@@ -47,10 +47,10 @@ class MinGruLayer(MinimalLayer):
         self.gate = nn.Linear(input_size, hidden_size)
         self.candidate = nn.Linear(input_size, hidden_size)
 
-    def log_terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return log(1 - z) and log(z * g)."""
+    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return 1 - z and z * g."""
         gate = self.gate(x)
-        return -softplus(gate), -softplus(-gate) + _log_g(self.candidate(x))
+        return torch.sigmoid(-gate), torch.sigmoid(gate) * _g(self.candidate(x))
 
 
 class MinLstmLayer(MinimalLayer):
@@ -62,10 +62,10 @@ class MinLstmLayer(MinimalLayer):
         self.input = nn.Linear(input_size, hidden_size)
         self.candidate = nn.Linear(input_size, hidden_size)
 
-    def log_terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logarithms of the two shares, which add up to one, the second with g."""
+    def terms(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the two shares, which add up to one, the second times g."""
         lead = softplus(-self.forget(x)) - softplus(-self.input(x))  # log i - log f
-        return -softplus(lead), -softplus(-lead) + _log_g(self.candidate(x))
+        return torch.sigmoid(-lead), torch.sigmoid(lead) * _g(self.candidate(x))
 
 
 class MinimalLayers(nn.Module):
@@ -85,11 +85,11 @@ class MinimalLayers(nn.Module):
 
     def forward(self, x_BTI: Tensor) -> Tensor:
         """Return the state after the last step, of shape (B, H)."""
-        *lower, top = self.layers
-        for layer in lower:
+        for layer in self.layers[:-1]:
             x_BTI = self.dropout(layer(x_BTI))
-        h_BH: Tensor = top.last(x_BTI)
-        return h_BH
+        top = self.layers[-1]
+        assert isinstance(top, MinimalLayer)
+        return top.last(x_BTI)
 
 
 class MinGru(MinimalLayers):
@@ -104,11 +104,31 @@ class MinLstm(MinimalLayers):
     layer = MinLstmLayer
 
 
-def _wide(x: Tensor) -> Tensor:
-    """Return bf16 as fp32: a sum over many steps has no room in it."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+def _scan(keep_BTH: Tensor, new_BTH: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """Return for each step of a chunk the products_BCH of keep, and the states_BCH as if all chunks began at zero.
+
+    And the true states_BH before each chunk, and after the last: the state is state + product * before. The steps
+    of a chunk follow each other, and then the chunks, but all chunks go side by side: of T steps, some 2 * sqrt(T)
+    come one after the other. Steps that fill the last chunk keep what there is.
+    Source: G. E. Blelloch, “Prefix sums and their applications”, 1990.
+    """
+    batch, steps, hidden = keep_BTH.shape
+    length = math.isqrt(steps)
+    missing = -steps % length
+    wide = torch.promote_types(keep_BTH.dtype, torch.float32)  # bf16 has no room for sums over many steps
+    keep_BTH = pad(keep_BTH.to(wide), (0, 0, 0, missing), value=1.0)
+    new_BTH = pad(new_BTH.to(wide), (0, 0, 0, missing))
+    shape = (batch, (steps + missing) // length, length, hidden)
+    products, states = list[Tensor](), list[Tensor]()
+    for keep_BCH, new_BCH in zip(keep_BTH.view(shape).unbind(2), new_BTH.view(shape).unbind(2), strict=True):
+        products.append(products[-1] * keep_BCH if products else keep_BCH)
+        states.append(keep_BCH * states[-1] + new_BCH if states else new_BCH)
+    before = [torch.zeros_like(states[-1][:, 0])]
+    for product_BH, state_BH in zip(products[-1].unbind(1), states[-1].unbind(1), strict=True):
+        before.append(product_BH * before[-1] + state_BH)
+    return products, states, before
 
 
-def _log_g(x: Tensor) -> Tensor:
-    """Return the logarithm of g(x) = x + 0.5 where x >= 0, else sigmoid(x): positive, and monotone."""
-    return torch.where(x >= 0, torch.log(x.clamp(min=0) + 0.5), -softplus(-x))
+def _g(x: Tensor) -> Tensor:
+    """Return x + 0.5 where x >= 0, else sigmoid(x): positive, and monotone."""
+    return torch.where(x >= 0, x + 0.5, torch.sigmoid(x))

@@ -6,7 +6,7 @@ its device for its whole life.
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnnpipe.catalogue import VARIANTS
 from rnnpipe.config import PipelineConfig, VariantConfig
@@ -15,6 +15,9 @@ from rnnpipe.config.training import OF_TRAINING
 from rnnpipe.files import read_json, sha256_file, sha256_tree, write_json
 from rnnpipe.plugins import code_of
 from rnnpipe.references import Recipe, StageRef
+
+if TYPE_CHECKING:
+    from rnnpipe.training.work import Assignment
 
 JOB_FILE = "log/job.json"
 RESULT_FILE = "log/result.json"
@@ -73,8 +76,13 @@ def train(folder: Path) -> None:
     from rnnpipe.training.work import run_training
 
     keep_environment(folder)
+    write_json(folder / RESULT_FILE, run_training(assignment_of(folder), read_json(folder / JOB_FILE)["run"]))
+
+
+def assignment_of(folder: Path) -> "Assignment":
+    """Return the training that `prepare` has described in a folder."""
+    from rnnpipe.training.work import Assignment
+
     job = read_json(folder / JOB_FILE)
     config = PipelineConfig.model_validate(job["config"])
-    variant = config.variants[job["variant"]]
-    facts = run_training(folder, Path(job["sequences"]), config, variant=variant, seed=job["seed"], run=job["run"])
-    write_json(folder / RESULT_FILE, facts)
+    return Assignment(folder, Path(job["sequences"]), config, config.variants[job["variant"]], job["seed"])

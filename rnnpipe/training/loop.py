@@ -20,6 +20,7 @@ from rnnpipe.training.checkpoint import Progress, Tensors, load_checkpoint, save
 from rnnpipe.training.journal import event_line
 from rnnpipe.training.optimization import build_optimizer, learning_rate_at, set_learning_rate
 from rnnpipe.training.setting import NullRecorder, Recorder, Setting, TrainingData, epoch_order, mix_seed
+from rnnpipe.training.team import ALONE, Team
 from rnnpipe.training.watching import believed
 
 REPORT_EVERY_S = 0.5
@@ -45,8 +46,9 @@ class Validation(NamedTuple):
 class Fit:
     """A training under way: network, optimiser, cursor, best weights so far."""
 
-    def __init__(self, network: nn.Module, data: TrainingData, setting: Setting) -> None:
-        self.network, self.data, self.setting = network, data, setting
+    def __init__(self, network: nn.Module, data: TrainingData, setting: Setting, team: Team = ALONE) -> None:
+        self.network, self.data, self.setting, self.team = network, data, setting, team
+        self.joined = team.join(network)
         self.augmentation = Augmentation.of(setting)
         self.recorder: Recorder = NullRecorder()
         self.optimizer = build_optimizer(network.parameters(), setting.config)
@@ -62,7 +64,8 @@ class Fit:
     def resume(self) -> None:
         """Go on from the newest whole checkpoint of the run folder, if there is one."""
         if self.setting.folder is not None:
-            found = load_checkpoint(self.setting.folder, self.network, self.optimizer)
+            folder, network, optimizer = self.setting.folder, self.network, self.optimizer
+            found = self.team.in_turn(lambda: load_checkpoint(folder, network, optimizer))
             self.progress, self.best, self.passed_over = found
 
     def stop(self) -> None:
@@ -122,7 +125,8 @@ class Fit:
             now = time.perf_counter()
             if self._is_stopping:
                 self._checkpoint_within(epoch)
-                raise _stopped(self.progress.step)
+                told = f"stopped after step {self.progress.step}, as asked"
+                raise TrainingError(told, "run the same command again: it goes on from there")
             if now - self._saved >= self.setting.checkpoint_every_s:
                 self._checkpoint_within(epoch)
             elif now - self._reported >= REPORT_EVERY_S:
@@ -140,7 +144,7 @@ class Fit:
         In this order whoever reads the line knows that all before it is safe: it is never done, or told, twice.
         """
         self.progress.mark, self.progress.journal_line = self.recorder.sync(), line
-        if self.setting.folder is not None:
+        if self.setting.folder is not None and self.team.leads:
             save_checkpoint(self.setting.folder, self.progress, self.network, self.optimizer, self.best)
         self.recorder.append(line)
         self._reported = self._saved = time.perf_counter()
@@ -149,22 +153,24 @@ class Fit:
         """Make one update with the images of these numbers; return its loss, still on the device."""
         setting = self.setting
         # Dropout's noise is a function of the seed and the step, so that a resumed run meets the same.
-        seed_noise(setting.device, mix_seed(setting.seed, epoch, self.progress.step))
+        seed_noise(setting.device, mix_seed(setting.seed, epoch, self.progress.step, *self.team.noise))
         pixels_BTI = self.data.train_x_NTI.index_select(0, chosen).to(setting.device)
         if self.augmentation is not None:
             pixels_BTI = self.augmentation(pixels_BTI, epoch, self.progress.step)
-        x_BTI = scale_pixels(pixels_BTI, setting.spec)
-        y_B = self.data.train_y_N[chosen].to(setting.device)
+        part = self.team.part(len(chosen))
+        x_BTI = scale_pixels(pixels_BTI[part], setting.spec)
+        y_B = self.data.train_y_N[chosen[part]].to(setting.device)
         with autocast(setting.device, setting.precision):
-            logits_BK = self.network(x_BTI)
+            logits_BK = self.joined(x_BTI)
             loss = functional.cross_entropy(logits_BK, y_B, label_smoothing=setting.config.label_smoothing)
+        loss = self.team.weighted(loss, len(y_B), len(chosen))
         set_learning_rate(self.optimizer, self._learning_rate(self.progress.step))
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if setting.config.gradient_clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), setting.config.gradient_clip_norm)
         self.optimizer.step()
-        return loss.detach()
+        return self.team.whole(loss.detach())
 
     def _report(self, epoch: int) -> None:
         """Write the losses of the updates since the last report to the journal, and count their time."""
@@ -193,16 +199,20 @@ class Fit:
             raise self._diverged("the weights became infinite or NaN", self.progress.step - 1, epoch)
 
     def _validate(self, epoch: int) -> Validation | None:
-        x_NTI, y_N = self.data.validation_x_NTI, self.data.validation_y_N
-        if x_NTI is None or y_N is None:
+        if self.data.validation_y_N is None:
             return None
+        found = Validation(*self.team.told(list(self._measure()) if self.team.leads else [0.0, 0.0]))
+        if not math.isfinite(found.loss):
+            raise self._diverged(f"the validation loss became {found.loss}", self.progress.step - 1, epoch)
+        return found
+
+    def _measure(self) -> Validation:
+        x_NTI, y_N = self.data.validation_x_NTI, self.data.validation_y_N
+        assert x_NTI is not None and y_N is not None
         with autocast(self.setting.device, self.setting.precision):
             found = predict(self.network, x_NTI, self.setting.spec, self.setting.device, VALIDATION_BATCH)
         probabilities_NK, labels_N = found.probabilities_NK.numpy(), y_N.numpy()
-        loss = mean_loss(probabilities_NK, labels_N)
-        if not math.isfinite(loss):
-            raise self._diverged(f"the validation loss became {loss}", self.progress.step - 1, epoch)
-        return Validation(accuracy(probabilities_NK, labels_N), loss)
+        return Validation(accuracy(probabilities_NK, labels_N), mean_loss(probabilities_NK, labels_N))
 
     def _diverged(self, what: str, step: int, epoch: int) -> TrainingError:
         return TrainingError(
@@ -224,12 +234,6 @@ class Fit:
             progress.best_accuracy, progress.best_loss = validation
         progress.best_epoch, progress.epochs_without_gain = epoch, 0
         self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
-
-
-def _stopped(step: int) -> TrainingError:
-    return TrainingError(
-        f"stopped after step {step}, as asked", "run the same command again: it goes on from there"
-    )
 
 
 def fit(network: nn.Module, data: TrainingData, setting: Setting, recorder: Recorder | None = None) -> Outcome:

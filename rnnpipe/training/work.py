@@ -1,8 +1,10 @@
 """What the process of a training does: takes a device, trains on it, saves the model."""
 
+import contextlib
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,71 +28,95 @@ from rnnpipe.runtime import (
     seed_everything,
     set_threads,
 )
+from rnnpipe.training.checkpoint import Progress
 from rnnpipe.training.data import open_training_data
 from rnnpipe.training.journal import Journal, event_line, start_of
 from rnnpipe.training.loop import Fit, Outcome
 from rnnpipe.training.preflight import check_before_training
-from rnnpipe.training.setting import Setting, TrainingData
+from rnnpipe.training.setting import NullRecorder, Recorder, Setting, TrainingData
+from rnnpipe.training.team import ALONE, Team, team_devices
 from rnnpipe.training.threads import Threads, settle, threads_at_start
 from rnnpipe.training.watching import believed, save_watched
 
 Facts = dict[str, Any]
 
 
-def run_training(
-    folder: Path, sequences_folder: Path, config: PipelineConfig, *, variant: VariantConfig, seed: int, run: str
-) -> Facts:
+@dataclass(frozen=True)
+class Assignment:
+    """A training: its folder, that of its sequences, the config of its run, and which variant and seed it is."""
+
+    folder: Path
+    sequences: Path
+    config: PipelineConfig
+    variant: VariantConfig
+    seed: int
+
+
+def run_training(assignment: Assignment, run: str) -> Facts:
     """Train one variant with one seed in a run folder, going on where a killed run was; return the facts.
 
     A slot of the device is held meanwhile, of a CPU as many cores as it has threads, or tries. SIGTERM ends it
     after the update under way, with a checkpoint. Raises TrainingError, DeviceError.
     """
-    device = resolve_device(config.execution.device)
+    config, folder = assignment.config, assignment.folder
+    device, processes = resolve_device(config.execution.device), config.execution.processes
     threads = threads_at_start(config, device, folder)
-    job = Job(f"{config.name} {variant.label} seed {seed}", run, threads.count)
-    with device_slot(device.name, job, folder) as keep:
-        set_threads(1)  # until they are settled: the starting weights don't depend on them
-        seed_everything(seed)
-        precision, precision_reason = choose_precision(device.torch, config.execution.precision)
-        spec = ModelSpec.of(read_json(sequences_folder / "manifest.json")["facts"], variant)
-        setting = Setting(
-            spec, config.training_of(variant), seed, device.torch, precision, folder,
-            config.execution.checkpoint_every_s,
-        )  # fmt: skip
-        facts = {
-            "variant": variant.label,
-            "seed": seed,
-            **_describe(device),
-            "precision": precision,
-            "precision_reason": precision_reason,
-            "torch": version("torch"),
-        }
-        with _out_of_memory_explained(setting):
-            data = open_training_data(sequences_folder, device.torch)
-            return _train(setting, data, facts, config, lambda fitting: settle(threads, fitting, keep))
+    job = Job(f"{config.name} {assignment.variant.label} seed {assignment.seed}", run, threads.count * processes)
+    with contextlib.ExitStack() as held:
+        names = [each.name for each in team_devices(device, processes)]
+        keep, *_ = [held.enter_context(device_slot(name, job, folder)) for name in dict.fromkeys(names)]
+        if processes > 1:
+            from rnnpipe.training.member import lead_team
+
+            return lead_team(assignment.folder, device, processes)
+        return train_here(assignment, device, ALONE, lambda fitting: settle(threads, fitting, keep))
+
+
+def train_here(assignment: Assignment, device: Device, team: Team, settling: Callable[[Fit], Threads]) -> Facts:
+    """Train in this process on a device that is held, alone or as one of a team; of that the leader writes."""
+    set_threads(1)  # until they are settled: the starting weights don't depend on them
+    seed_everything(assignment.seed)
+    config, variant = assignment.config, assignment.variant
+    precision, precision_reason = choose_precision(device.torch, config.execution.precision)
+    spec = ModelSpec.of(read_json(assignment.sequences / "manifest.json")["facts"], variant)
+    setting = Setting(
+        spec, config.training_of(variant), assignment.seed, device.torch, precision, assignment.folder,
+        config.execution.checkpoint_every_s,
+    )  # fmt: skip
+    facts = {
+        "variant": variant.label,
+        "seed": assignment.seed,
+        **_describe(device),
+        "precision": precision,
+        "precision_reason": precision_reason,
+        "torch": version("torch"),
+    }
+    with _out_of_memory_explained(setting):
+        data = open_training_data(assignment.sequences, device.torch)
+        return _train(setting, data, facts, config.execution.kernels, settling=settling, team=team)
 
 
 def _train(
-    setting: Setting, data: TrainingData, facts: Facts, config: PipelineConfig,
-    settle_threads: Callable[[Fit], Threads],
+    setting: Setting, data: TrainingData, facts: Facts, kernels: str, *,
+    settling: Callable[[Fit], Threads], team: Team,
 ) -> Facts:  # fmt: skip
     folder = setting.folder
     assert folder is not None
     network = build_network(setting.spec, setting.seed).to(setting.device)
     begun = str(start_of(folder).get("kernels_reason", ""))
-    asked = "torch" if begun.startswith("torch") else config.execution.kernels
+    asked = "torch" if begun.startswith("torch") else kernels
     kernels, reason = use_kernels(network, setting.device, setting.precision, asked)
     reason = begun if begun.startswith("torch") else reason  # why it began so is why it goes on so
-    fitting = Fit(network, data, setting)
+    fitting = Fit(network, data, setting, team)
     fitting.resume()
     progress, is_new = fitting.progress, not fitting.progress.step
     if is_new and setting.config.preflight:
         check_before_training(network, data, setting)
     facts = {
-        **facts, **settle_threads(fitting).facts, "kernels": kernels, "kernels_reason": reason,
-        "parameters": count_parameters(network),
+        **facts, **settling(fitting).facts, "processes": team.size, "kernels": kernels,
+        "kernels_reason": reason, "parameters": count_parameters(network),
     }  # fmt: skip
-    with _stopping_at_sigterm(fitting), Journal(folder, progress.mark, progress.journal_line) as journal:
+    with _stopping_at_sigterm(fitting), _journal(team, folder, progress) as journal:
         if is_new:
             totals = {"epochs": setting.config.epochs, "updates_per_epoch": fitting.updates_per_epoch}
             belief = believed(network, data, setting)
@@ -99,12 +125,20 @@ def _train(
             note = "; ".join([*fitting.passed_over, *_other_kernels(begun, reason)])
             journal.append(event_line("resumed", epoch=progress.epoch, step=progress.step, note=note))
         outcome = fitting.run(journal)
-        network.load_state_dict(outcome.weights)
-        save_model(folder, setting.spec, network)
-        save_watched(folder, data, setting)
         facts |= _results(outcome, data)
+        if team.leads:
+            network.load_state_dict(outcome.weights)
+            save_model(folder, setting.spec, network)
+            save_watched(folder, data, setting)
         journal.append(event_line("end", **facts))
     return facts
+
+
+def _journal(team: Team, folder: Path, progress: Progress) -> contextlib.AbstractContextManager[Recorder]:
+    """Return where a process tells what happens: of a team, one does."""
+    if not team.leads:
+        return contextlib.nullcontext(NullRecorder())
+    return Journal(folder, progress.mark, progress.journal_line)
 
 
 def _other_kernels(begun: str, reason: str) -> list[str]:

@@ -90,8 +90,12 @@ def test_all_mistakes_are_listed_together_in_one_pass(explain: Explain) -> None:
 def test_every_clash_of_a_section_is_listed(explain: Explain) -> None:
     lines = explain("""
         data: {name: digits, folder: x, image_size: [8, 8], validation_fraction: 0}
-        variants: [{name: single-neuron, bidirectional: true, dropout: 0.5, num_layers: 2, hidden_size: 3}]
+        variants:
+          - {name: single-neuron, bidirectional: true, dropout: 0.5, num_layers: 2, hidden_size: 3}
+          - {name: min-gru, truncated_steps: 3}
+          - {name: gru, truncated_steps: 3, bidirectional: true}
         training: {early_stopping_patience: 3}
+        execution: {threads: auto, processes: 2, device: "cuda:1"}
     """)
     fields = [line.split(" = ")[0].strip() for line in lines[1:]]
     assert fields == [
@@ -101,6 +105,10 @@ def test_every_clash_of_a_section_is_listed(explain: Explain) -> None:
         "variants.0.dropout",
         "variants.0.num_layers",
         "variants.0.hidden_size",
+        "variants.1.truncated_steps",
+        "variants.2.truncated_steps",
+        "execution.threads",
+        "execution.device",
         "training.early_stopping_patience",
     ]
 
@@ -162,6 +170,7 @@ def test_variants_that_are_all_wrong_are_not_called_too_few(explain: Explain) ->
         (("training", "preflight"), "maybe", "training.preflight = 'maybe': must be true or false"),
         (("training", "batch_size"), 10**60, "must be a whole number, 1 to 65536"),
         (("execution", "device"), "gpu", "execution.device = 'gpu': must be auto, cpu, cuda, xpu, mps"),
+        (("execution", "processes"), 65, "execution.processes = 65: must be a whole number, 1 to 64"),
         (("execution", "threads"), 0, "execution.threads = 0: must be a whole number, 1 to 1024, or auto"),
         (("execution", "threads"), 1025, "execution.threads = 1025: must be a whole number, 1 to 1024, or auto"),
         (("execution", "threads"), "all", "execution.threads = 'all': must be a whole number, 1 to 1024, or auto"),

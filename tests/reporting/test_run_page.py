@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from rnnpipe.config import PipelineConfig
+from rnnpipe.evaluation.groups import VariantSummary
 from rnnpipe.reporting.facts import FIGURES, Failure, RunFacts, run_folder
 from rnnpipe.reporting.pictures import Budget, caption_of
 from rnnpipe.reporting.run_page import MAX_BYTES, run_page
@@ -153,3 +154,15 @@ def test_what_was_champion_before_is_unchanged(kept: Any) -> None:
     verdict = facts.verdict.model_copy(update={"champion_version": facts.model_uri})
     changed = facts.model_copy(update={"verdict": verdict})
     assert changed.is_unchanged and "UNCHANGED models:/shapes/1" in Reader(page_of(kept, changed)).text
+
+
+def test_several_seeds_are_told_with_their_means_and_groups(kept: Any) -> None:
+    facts = kept.run(seeds=[0, 1])
+    assert "Over the seeds" not in page_of(kept, facts), "of an older run nothing is known of them"
+    variants = tuple(
+        VariantSummary(label=label, seeds=2, accuracy=mean, accuracy_low=0.5, accuracy_high=0.95, group=group)
+        for group, (label, mean) in enumerate((("gru-8x1", 0.912), ("gru-9x1", 0.8)), start=1)
+    )
+    board = facts.leaderboard.model_copy(update={"variants": variants})
+    text = Reader(page_of(kept, facts.model_copy(update={"leaderboard": board}))).text
+    assert "1 gru-8x1 2 91.20 % 50.00 to 95.00 %" in text and "aren't told apart by these test images" in text
