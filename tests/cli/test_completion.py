@@ -12,7 +12,7 @@ from workspaces import Workspace
 
 from rnnpipe.tracking.names import registered_names
 
-BASH = shutil.which("bash")
+BASH, FISH = shutil.which("bash"), shutil.which("fish")
 # what readline does at a Tab: the words so far, and the function that the script has bound to the command
 TAB = """
 eval "$(rnnpipe completion bash)"
@@ -23,15 +23,19 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
-def tab(workspace: Workspace, *words: str) -> list[str]:
-    """Return what bash offers after these words, the last of which is begun."""
+def with_program(workspace: Workspace) -> dict[str, str]:
+    """Return the environment of a shell that finds rnnpipe."""
     programs = workspace.folder / "programs"
     programs.mkdir(exist_ok=True)
     (programs / "rnnpipe").write_text(f"#!{sys.executable}\nfrom rnnpipe.cli import main\nmain()\n")
     (programs / "rnnpipe").chmod(0o700)
-    environment = {**workspace.environment, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    return {**workspace.environment, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+
+
+def tab(workspace: Workspace, *words: str) -> list[str]:
+    """Return what bash offers after these words, the last of which is begun."""
     done = subprocess.run(
-        [str(BASH), "--norc", "-c", TAB, "bash", *words], cwd=workspace.folder, env=environment,
+        [str(BASH), "--norc", "-c", TAB, "bash", *words], cwd=workspace.folder, env=with_program(workspace),
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert not done.stderr
@@ -60,6 +64,17 @@ def tab(workspace: Workspace, *words: str) -> list[str]:
 )
 def test_bash_completes(workspace: Workspace, words: list[str], offered: list[str]) -> None:
     assert tab(workspace, *words) == offered
+
+
+@pytest.mark.skipif(FISH is None, reason="no fish")
+@pytest.mark.usefixtures("first_run")
+def test_fish_completes(workspace: Workspace) -> None:
+    line = "rnnpipe completion fish | source; complete -C 'rnnpipe predict dig'"
+    done = subprocess.run(
+        [str(FISH), "--no-config", "-c", line], cwd=workspace.folder, env=with_program(workspace),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == ["digits-rows"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
