@@ -245,7 +245,7 @@ def test_one_finger_draws_and_a_second_one_leaves_no_trace(page: Any) -> None:
 @pytest.mark.browser
 def test_nothing_breaks_before_the_nets_are_known(page: Any) -> None:
     held = []
-    page.route("**/api/facts", held.append)
+    page.route("**/api/facts", lambda route: held.append(route))
     page.reload()
     box = page.locator("#pad").bounding_box()
     page.mouse.move(box["x"] + 50, box["y"] + 40)
