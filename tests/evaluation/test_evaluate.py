@@ -49,8 +49,10 @@ def test_an_evaluation_writes_report_predictions_and_figures(model_folder, seque
     assert 0 < report.latency_ms_p50 <= report.latency_ms_p95 and report.samples_per_s > 0
     assert report.peak_memory_mib > 10
     assert sorted(path.name for path in (folder / "figures").iterdir()) == [
+        "accuracy_while_reading.png",
         "belief.png",
         "confusion_matrix.png",
+        "gradient_reach.png",
         "mistakes.png",
         "per_class.png",
         "reliability.png",

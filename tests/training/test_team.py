@@ -43,7 +43,7 @@ def test_two_processes_make_what_one_makes(trainings, make_config, launcher, tmp
 @few_cores
 @pytest.mark.parametrize("rank", [0, 1])
 def test_where_one_is_killed_all_go_on_from_the_checkpoint(trainings, make_config, launcher, tmp_path, rank):
-    config = make_config({**STEPPED, "epochs": 6}, NET, processes=2)
+    config = make_config({**STEPPED, "epochs": 40}, NET, processes=2)
     undisturbed = trainings.run(config)
     team, killed = Trainings(launcher, tmp_path / "team", trainings.sequences_folder), list[int]()
 
