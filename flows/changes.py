@@ -6,7 +6,7 @@ from importlib.metadata import version
 
 from flows.session import Session
 from rnnpipe.config import PipelineConfig
-from rnnpipe.config.sections import DECIDING
+from rnnpipe.config.execution import DECIDING
 from rnnpipe.errors import TrackingError
 from rnnpipe.explanation import what_differs
 from rnnpipe.files import digest_of, sha256_file, sha256_tree

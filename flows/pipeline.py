@@ -4,6 +4,7 @@ from prefect import State, flow
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.changes import basis_of
+from flows.engine import check_engine
 from flows.running import MAX_THREADS
 from flows.session import open_session
 from flows.stages import store_images
@@ -49,6 +50,7 @@ def pipeline(
         name=name, data=data, sequence=sequence, variants=variants, seeds=seeds, training=training,
         execution=execution, evaluation=evaluation, tracking=tracking, registry=registry,
     )  # fmt: skip
+    check_engine(config)
     with open_session() as session:
         images = dataset_recipe(config.data)
         dataset = store_images(session, config, images)

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows.changes import basis_of, what_changed
 from flows.drift import check_drift
+from flows.engine import check_engine
 from flows.pipeline import DATA, EVALUATION, EXECUTION, REGISTRY, SEQUENCE, TRACKING, TRAINING
 from flows.running import MAX_THREADS
 from flows.session import Session, open_session
@@ -61,6 +62,7 @@ def retrain(
         name=name, data=data, sequence=sequence, variants=variants, seeds=seeds, training=training,
         execution=execution, evaluation=evaluation, tracking=tracking, registry=registry,
     )  # fmt: skip
+    check_engine(config)
     with open_session() as session:
         images = dataset_recipe(config.data)
         basis = basis_of(config, images)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from prefect import Task
 from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from rnnpipe.processes.slots import cpu_cores
 
@@ -28,6 +29,9 @@ class Runner(Protocol):
 
     def submit(self, task: Task[..., Any], arguments: dict[str, Any]) -> Pending:
         """Run a task with these arguments."""
+
+    def widen(self, threads: int) -> None:
+        """Let so many tasks be under way at once, at least: those that wait for other machines."""
 
     def close(self) -> None:
         """Wait for the tasks under way; start none of the others."""
@@ -52,14 +56,27 @@ class InPrefect:
 class PrefectRunner:
     """Has Prefect run the tasks, and remembers them in `submitted`: their states have to reach the server."""
 
+    def __init__(self) -> None:
+        self._wide: ThreadPoolTaskRunner[Any] | None = None
+
     def submit(self, task: Task[..., Any], arguments: dict[str, Any]) -> InPrefect:
         """Run a task as part of the flow run."""
-        future: PrefectFuture[Any] = task.submit(**arguments)
+        future: PrefectFuture[Any] = (
+            task.submit(**arguments) if self._wide is None else self._wide.submit(task, parameters=arguments)
+        )
         submitted.append(str(future.task_run_id))
         return InPrefect(future)
 
+    def widen(self, threads: int) -> None:
+        """Use a pool of our own from now on if the flow's has fewer threads."""
+        if threads > MAX_THREADS and self._wide is None:
+            self._wide = ThreadPoolTaskRunner(max_workers=threads)
+            self._wide.__enter__()
+
     def close(self) -> None:
-        """Do nothing: the flow run waits for its tasks."""
+        """End the pool of our own; for tasks of its own pool the flow run waits."""
+        if self._wide is not None:
+            self._wide.__exit__(None, None, None)
 
 
 class DirectRunner:
@@ -71,6 +88,11 @@ class DirectRunner:
     def submit(self, task: Task[..., Any], arguments: dict[str, Any]) -> Future[Any]:
         """Call a task's function."""
         return self._threads.submit(task.fn, **arguments)
+
+    def widen(self, threads: int) -> None:
+        """Use a larger pool from now on."""
+        if threads > MAX_THREADS:
+            self._threads = ThreadPoolExecutor(threads, "rnnpipe-task")
 
     def close(self) -> None:
         """Wait for the calls under way; make none of the others."""

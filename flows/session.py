@@ -12,11 +12,12 @@ from prefect import Task
 from prefect.runtime import flow_run
 
 from flows.ahead import take_launcher
+from flows.engine import Engine, open_engine
 from flows.ghosts import close_dead_runs, hold_run
 from flows.progress import LogProgress, Progress
 from flows.running import DirectRunner, Pending, PrefectRunner, Runner
 from rnnpipe.config import PipelineConfig
-from rnnpipe.config.sections import NO_KERNELS
+from rnnpipe.config.execution import NO_KERNELS
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import DeviceError, RnnpipeError, TrackingError, explained
 from rnnpipe.evaluation.leaderboard import Leaderboard
@@ -52,8 +53,9 @@ class Session:
         self._told: set[str] = set()
         self._telling = threading.Lock()
         self._importing: threading.Thread | None = None
+        self._engine: Engine | RnnpipeError | None = None
         self._trackings: dict[tuple[str, str], Tracking | TrackingError] = {}
-        self._lock = threading.Lock()
+        self._lock, self._opening = threading.Lock(), threading.Lock()
 
     def plan(self, name: str, recipe: Recipe) -> Plan:
         """Say whether a stage has to run, and tell the display why."""
@@ -67,6 +69,26 @@ class Session:
     def submit(self, task: Task[..., Any], **arguments: Any) -> Pending:
         """Run a task beside the others."""
         return self.runner.submit(task, arguments)
+
+    def engine(self, config: PipelineConfig) -> Engine:
+        """Return what does the trainings, opened at the first call; what stops that is raised at every call."""
+        with self._opening:
+            if self._engine is None:
+                try:
+                    self._engine = open_engine(config, self.launcher, self.workspace)
+                except RnnpipeError as error:
+                    self._engine = error
+            engine = self._engine
+        if isinstance(engine, RnnpipeError):
+            raise engine
+        return engine
+
+    def close_engine(self) -> None:
+        """Let go of what trainings run on: what is measured next wants a quiet machine."""
+        with self._opening:
+            engine, self._engine = self._engine, None
+        if engine is not None and not isinstance(engine, RnnpipeError):
+            engine.close()
 
     def fail(self, label: str, error: BaseException) -> None:
         """Remember that a training failed; the others go on."""
@@ -186,6 +208,7 @@ def open_session() -> Iterator[Session]:
     finally:
         _current = None
         opened.launcher.close()
+        opened.close_engine()
         opened.wait_for_imports()  # cut off in the middle, torch's import would end the process as a crash
         opened.runner.close()
 

@@ -86,6 +86,8 @@ def train_all(session: Session, config: PipelineConfig, sequences: StageRef) -> 
     """
     pending: dict[str, tuple[Pending, dict[str, int]]] = {}
     jobs = [(variant, seed) for variant in range(len(config.variants)) for seed in config.seeds]
+    if config.execution.engine == "ray":
+        session.runner.widen(len(jobs))  # a cluster may do them all at once
     for variant, seed in jobs:
         label = f"{config.variants[variant].label} s{seed}"
         recipe = training_recipe(sequences, config, config.variants[variant], seed)
@@ -104,6 +106,7 @@ def train_all(session: Session, config: PipelineConfig, sequences: StageRef) -> 
             session.fail(label, error)
         else:
             trained.append(Trained(label=label, training=StageRef(**training.result()), **job))
+    session.close_engine()
     session.wait_for_imports()
     if not trained:
         raise session.failures[0][1]

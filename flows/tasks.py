@@ -11,6 +11,7 @@ from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
 from flows.cached import SERIALIZER, cache_key
+from flows.engine import Work
 from flows.session import session
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import TEST_IMAGES_FILE, build_dataset, build_sequences
@@ -28,7 +29,6 @@ from rnnpipe.tracking.record import Record
 from rnnpipe.tracking.recording import LiveRun, record_run, run_spec
 from rnnpipe.tracking.registry import Version
 from rnnpipe.training.journal import Event, epochs_of, read_journal
-from rnnpipe.training.supervise import train_supervised
 
 Json = dict[str, Any]
 
@@ -73,9 +73,9 @@ def to_sequences(recipe: Recipe, dataset: Json, config: PipelineConfig) -> Json:
 def train_variant(
     recipe: Recipe, sequences: Json, config: PipelineConfig, *, label: str, job: Json, tags: Json
 ) -> Json:
-    """Train one variant with one seed in a process of its own, following its journal."""
+    """Train one variant with one seed where the config says, following its journal."""
     current, runs = session(), dict[Path, LiveRun]()
-    folder = current.store.resolve(StageRef(**sequences)).path
+    work = Work(recipe, StageRef(**sequences), config, **job, run=current.run)
 
     def follow(training: Path, events: list[Event]) -> None:
         if events and training not in runs:
@@ -88,11 +88,9 @@ def train_variant(
             runs[training].take(events)
 
     try:
-        entry = train_supervised(
-            current.launcher, current.store, recipe,
-            job={**job, "config": config, "sequences_folder": folder}, run=current.run, on_events=follow,
-            on_busy=lambda held: current.waits(label, held, config),
-        )  # fmt: skip
+        entry = current.engine(config).train(
+            work, on_events=follow, on_busy=lambda held: current.waits(label, held, config)
+        )
     except BaseException as error:
         for run in runs.values():
             run.close("KILLED" if current.launcher.is_closed else "FAILED")

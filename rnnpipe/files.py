@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import psutil
@@ -54,6 +54,12 @@ def cache_folder() -> Path:
     """Return where this user keeps what any workspace can make again; RuntimeError where the user has no home."""
     own = os.environ.get("RNNPIPE_CACHE")
     return Path(own or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnpipe")
+
+
+def is_inside(name: str) -> bool:
+    """Say whether a file of this name lies in its folder; what a foreign manifest names may lie elsewhere."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
 def is_own_file(path: Path) -> bool:

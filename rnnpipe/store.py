@@ -11,13 +11,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from rnnpipe.explanation import Plan, same_inputs, what_differs
-from rnnpipe.files import digest_of, read_json, sha256_file, sweep_temporaries, write_json
+from rnnpipe.files import digest_of, is_inside, read_json, sha256_file, sweep_temporaries, write_json
 from rnnpipe.holding import hold
 from rnnpipe.references import Recipe, StageRef
 
@@ -86,7 +86,7 @@ class Store:
 
     def resolve(self, ref: StageRef) -> Entry:
         """Return the entry a reference names; FileNotFoundError if it isn't there or doesn't verify."""
-        is_name = _is_inside(f"{ref.stage}/{ref.key}")
+        is_name = is_inside(f"{ref.stage}/{ref.key}")
         entry = self._open(self.root / ref.stage / ref.key) if is_name else None
         if entry is None or entry.ref.digest != ref.digest:
             raise FileNotFoundError(f"{ref.stage}/{ref.key[:12]} is not in the store {self.root}")
@@ -195,15 +195,9 @@ def _read_manifest(folder: Path) -> dict[str, Any] | None:
         manifest: dict[str, Any] = read_json(folder / MANIFEST)
         seal = manifest.pop(SEAL)
         is_whole = manifest["key"] == folder.name and seal == digest_of(manifest)
-        return manifest if is_whole and all(_is_inside(name) for name in manifest["files"]) else None
+        return manifest if is_whole and all(is_inside(name) for name in manifest["files"]) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _is_inside(name: str) -> bool:
-    """Say whether a manifest's file lies in its folder, as the store writes it; a foreign manifest may lie."""
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and "\0" not in name
 
 
 def lock_file(folder: Path) -> Path:

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("rnnpipe/**/*.py"), *ROOT.glob("flows/**/*.py")])
-HOMES = {"mlflow": "rnnpipe/tracking/", "prefect": "flows/"}
+HOMES = {"mlflow": "rnnpipe/tracking/", "prefect": "flows/", "ray": "flows/"}
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -53,9 +53,10 @@ def test_flows_import_neither_torch_nor_mlflow() -> None:
         ("rnnpipe.cli", {"torch", "mlflow", "prefect", "numpy", "sklearn"}),
         ("rnnpipe.store, rnnpipe.processes.launcher, rnnpipe.processes.service", {"torch", "mlflow", "prefect"}),
         ("rnnpipe.training.job, rnnpipe.evaluation.job, rnnpipe.data.stages", {"torch", "mlflow", "prefect"}),
+        ("rnnpipe.nodes", {"torch", "mlflow", "prefect", "ray", "fsspec"}),
         (
             "flows.pipeline, flows.retrain",
-            {"torch", "torchvision", "matplotlib", "sklearn"},
+            {"torch", "torchvision", "matplotlib", "sklearn", "ray", "fsspec"},
         ),  # the fork server brings them
     ],
 )

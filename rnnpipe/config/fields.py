@@ -103,11 +103,20 @@ def _check_storage(address: str) -> str:
     return _check_no_secret(address)
 
 
-def _check_no_secret(address: str) -> str:
+def _check_no_secret(address: str, variables: str = "RNNPIPE_MIRRORS or MLFLOW_TRACKING_URI") -> str:
     """Refuse user names and passwords: a config is stored with every run."""
     if mask_credentials(address) != address:
-        raise ValueError("holds a password; give such an address as RNNPIPE_MIRRORS or MLFLOW_TRACKING_URI")
+        raise ValueError(f"holds a password; give such an address as {variables}")
     return address
+
+
+def _check_shared_place(place: str) -> str:
+    scheme, separator, rest = place.partition("://")
+    is_url = bool(separator) and scheme.replace("+", "").isalnum() and bool(rest)
+    is_right = is_url or place.startswith(("/", "mlflow-artifacts:/"))
+    if not is_right or not place.isprintable() or place.startswith("memory:"):
+        raise ValueError("must be an absolute path, a URL such as s3://bucket/folder, or mlflow-artifacts:/PATH")
+    return _check_no_secret(place, "RNNPIPE_EXCHANGE")
 
 
 def _check_path(path: str) -> str:
@@ -166,9 +175,17 @@ DeviceName = Annotated[
         json_schema_extra=_in_words("auto, cpu, cuda, xpu, mps, or one of several, such as cuda:1"),
     ),
 ]
+ClusterAddress = Annotated[
+    str,
+    Field(
+        pattern=r"^(auto|(ray://)?[A-Za-z0-9._-]{1,253}:\d{1,5})$",
+        json_schema_extra=_in_words("auto, HOST:PORT or ray://HOST:PORT"),
+    ),
+]
 Threads = Annotated[NumberOfThreads | Literal["auto"], BeforeValidator(_check_threads)]
 WebAddress = Annotated[str, AfterValidator(_check_address)]
 Storage = Annotated[str, AfterValidator(_check_storage)]
+SharedPlace = Annotated[str, AfterValidator(_check_shared_place)]
 FolderPath = Annotated[str, AfterValidator(_check_path)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_count_seeds)]

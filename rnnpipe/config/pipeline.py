@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from rnnpipe.config.execution import ExecutionConfig
 from rnnpipe.config.fields import MAX_SEEDS, Clash, PlainName, Section, Seeds, or_their_number
 from rnnpipe.config.registry import RegistryConfig
 from rnnpipe.config.sections import (
     DataConfig,
     EvaluationConfig,
-    ExecutionConfig,
     SequenceConfig,
     TrackingConfig,
     VariantConfig,
@@ -90,7 +90,9 @@ class PipelineConfig(Section):
     def params_of(self, variant: int, seed: int) -> dict[str, Any]:
         """Return all that one training goes by (the variant by its place), as nested JSON values."""
         chosen = self.variants[variant]
-        params = self.model_dump(mode="json", exclude={"variants", "seeds", "registry", "tracking", "name"})
+        others = {"variants", "seeds", "registry", "tracking", "name"}
+        where = {"engine", "ray"}  # of the cluster nothing depends
+        params = self.model_dump(mode="json", exclude={**dict.fromkeys(others, True), "execution": where})
         params["training"] = self.training_of(chosen).model_dump(mode="json")
         return {
             **params,

@@ -9,7 +9,6 @@ from rnnpipe.catalogue import VARIANTS
 from rnnpipe.config.fields import (
     Clash,
     DatasetName,
-    DeviceName,
     FolderPath,
     PlainName,
     Section,
@@ -17,7 +16,6 @@ from rnnpipe.config.fields import (
     SequenceName,
     Storage,
     TagValue,
-    Threads,
     VariantName,
     WebAddress,
 )
@@ -164,61 +162,6 @@ class VariantConfig(Section):
         parts += [f"e{self.epochs}"] if self.epochs else []
         parts += [self.scaling] if self.scaling else []
         return "-".join(parts)
-
-
-# Of ExecutionConfig: what can change the bits of a result.
-DECIDING = frozenset({"device", "threads", "processes", "precision", "kernels"})
-NO_KERNELS = "no kernels: "  # what a reason says where they would fit, and can't be had
-
-
-class ExecutionConfig(Section):
-    """On what it runs. Device, threads and kernels change the last bits of a result."""
-
-    device: DeviceName = Field("auto", description="auto, cpu, cuda, cuda:1, mps or xpu.")
-    threads: Threads = Field(
-        1,
-        description="CPU threads of each training (1 to 1024), as many run at once as the cores allow; or auto:"
-        " the fastest number, measured, within the training's share of the cores.",
-    )
-    processes: int = Field(
-        1,
-        ge=1,
-        le=64,
-        description="Processes that make each update of a training together, each with a part of the batch and as"
-        " many threads as `threads` says, or a GPU of its own: for nets too large for one (1 to 64).",
-    )
-    precision: Literal["fp32", "bf16", "auto"] = Field(
-        "fp32", description="fp32; bf16 autocast where the device has it; auto: bf16 if there, else fp32."
-    )
-    kernels: Literal["auto", "torch", "compiled"] = Field(
-        "auto",
-        description="Recurrent layers on a CPU in fp32: torch's own, or rnnpipe's, which a C compiler makes at"
-        " first use; auto: compiled where that can be done.",
-    )
-    timeout_s: float | None = Field(
-        None, gt=0, le=1e7, description="Seconds after which one training is stopped; null = never."
-    )
-    checkpoint_every_s: float = Field(
-        10.0,
-        gt=0,
-        le=86_400,
-        description="Seconds between a training's checkpoints; there is one at each epoch's end as well.",
-    )
-    when_busy: Literal["wait", "give-up"] = Field(
-        "wait", description="While another run holds the device: wait for its turn, or give up at once."
-    )
-
-    def clashes(self) -> Iterator[Clash]:
-        """Yield what several processes can't do."""
-        if self.processes > 1 and self.threads == "auto":
-            yield Clash(("threads", "processes"), "several processes need a number of threads each; set one")
-        if self.processes > 1 and ":" in self.device:
-            reason = f"one device can't be shared; `device: {self.device.partition(':')[0]}` takes the first ones"
-            yield Clash(("device", "processes"), reason)
-
-    def threads_within(self, cores: int) -> int:
-        """Return the number of threads asked for; with auto, the most there may be: so many cores."""
-        return cores if self.threads == "auto" else self.threads
 
 
 class EvaluationConfig(Section):

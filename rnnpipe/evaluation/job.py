@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rnnpipe.catalogue import VARIANTS
 from rnnpipe.config import EvaluationConfig, ExecutionConfig, PipelineConfig
-from rnnpipe.config.sections import DECIDING
+from rnnpipe.config.execution import DECIDING
 from rnnpipe.evaluation.metrics import SplitName
 from rnnpipe.files import read_json, sha256_tree, write_json
 from rnnpipe.plugins import code_of

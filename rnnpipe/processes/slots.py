@@ -1,4 +1,7 @@
-"""OS locks that share out devices, each to one run at a time; on a CPU its jobs take as many cores as threads."""
+"""OS locks that share out devices, each to one run at a time; on a CPU its jobs take as many cores as threads.
+
+A GPU takes one job, or as many of one run as RNNPIPE_PLACES says: Ray's nodes set it where trainings share a GPU.
+"""
 
 import contextlib
 import os
@@ -15,6 +18,8 @@ from rnnpipe.files import write_bytes
 from rnnpipe.holding import GRACE_S, UNKNOWN, forget_holder, holder_of, holds_for, note_holder
 
 POLL_S = 0.2
+PLACES = "RNNPIPE_PLACES"
+VISIBLE = "CUDA_VISIBLE_DEVICES"  # with it, cuda:0 is the first of these
 WAITING_FILE = "log/waiting"
 
 
@@ -34,6 +39,15 @@ def locks_folder() -> Path:
     if folder.lstat().st_uid != os.getuid() or folder.is_symlink():
         raise DeviceError(f"{folder} belongs to another user", "set RNNPIPE_LOCKS to a folder of your own")
     return folder
+
+
+def lock_name(device: str) -> str:
+    """Return what the locks of a device are called: by the machine's number of a GPU, not by this process'."""
+    kind, _, number = device.partition(":")
+    visible = [each.strip() for each in os.environ.get(VISIBLE, "").split(",")]
+    if kind == "cuda" and number and int(number) < len(visible) and visible[int(number)]:
+        number = visible[int(number)]
+    return f"{kind}-{number}" if number else kind
 
 
 def cpu_cores() -> int:
@@ -88,10 +102,13 @@ def _take(device: str, job: Job) -> tuple[list[FileLock], str]:
 
     A device works for one run at a time: the cores of a CPU are shared by the jobs of a run, not by runs.
     """
-    name, total = device.replace(":", "-"), cpu_cores() if device == "cpu" else 1
-    needed, free, held = min(job.threads, total), list[FileLock](), list[Path]()
+    name, is_cpu = lock_name(device), device == "cpu"
+    total = cpu_cores() if is_cpu else int(os.environ.get(PLACES, "1"))
+    needed, free, held = min(job.threads, total) if is_cpu else 1, list[FileLock](), list[Path]()
+    own = [locks_folder() / f"{name}-{number}.lock" for number in range(total)]
+    beyond = [] if is_cpu else sorted({*locks_folder().glob(f"{name}-*.lock")} - {*own})  # others share it by more
     with FileLock(locks_folder() / f"{name}.guard"):  # else two runs could take a core each at the same time
-        for path in [locks_folder() / f"{name}-{number}.lock" for number in range(total)]:
+        for path in [*own, *beyond]:
             lock = FileLock(path)
             try:
                 lock.acquire(blocking=False)
@@ -100,9 +117,11 @@ def _take(device: str, job: Job) -> tuple[list[FileLock], str]:
             else:
                 free.append(lock)
         others = {holder for holder in map(holder_of, held) if not holds_for(holder, job.run)}
-        taken = [] if others else free[:needed] if len(free) >= needed else []
-        for lock in free[len(taken) :]:
-            lock.release()
+        fitting = [lock for lock in free if Path(lock.lock_file) in own]
+        taken = [] if others else fitting[:needed] if len(fitting) >= needed else []
+        for lock in free:
+            if lock not in taken:
+                lock.release()
         for lock in taken:
             note_holder(Path(lock.lock_file), job.what, job.run)
     if others and UNKNOWN not in others:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnnpipe.catalogue import VARIANTS
 from rnnpipe.config import PipelineConfig, VariantConfig
-from rnnpipe.config.sections import DECIDING
+from rnnpipe.config.execution import DECIDING
 from rnnpipe.config.training import OF_TRAINING
 from rnnpipe.files import read_json, sha256_file, sha256_tree, write_json
 from rnnpipe.plugins import code_of

@@ -113,6 +113,26 @@ def test_every_clash_of_a_section_is_listed(explain: Explain) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("execution", "field", "reason"),
+    [
+        ({"threads": 4, "ray": {"cpus": 2}}, "ray.cpus = 2", "a training of 4 threads needs as many CPUs"),
+        ({"threads": "auto"}, "threads = 'auto'", "Ray has to know the CPUs before anything is measured"),
+        ({"device": "cuda:1", "ray": {"gpus": 1}}, "device = 'cuda:1'", "with `engine: ray` use `device: cuda`"),
+        ({"device": "cuda"}, "ray.gpus = 0.0", "needs a GPU, or a share of one; set it above 0"),
+        ({"device": "cpu", "ray": {"gpus": 0.5}}, "ray.gpus = 0.5", "would leave Ray's GPU unused"),
+    ],
+)
+def test_what_ray_can_not_do_is_a_clash_with_ray_alone(
+    tmp_path: Path, execution: dict[str, Any], field: str, reason: str
+) -> None:
+    values = {"variants": [{"name": "gru"}], "execution": execution}
+    assert validate_file(written(tmp_path / "local.yaml", values)) is None
+    execution = {**execution, "engine": "ray"}
+    text = validate_file(written(tmp_path / "ray.yaml", {**values, "execution": execution}))
+    assert text is not None and "1 mistake" in text and f"execution.{field}" in text and reason in text
+
+
 def test_no_clash_is_made_up_from_a_value_that_is_wrong_itself(explain: Explain) -> None:
     lines = explain(
         "{data: {name: foldr, folder: x}, variants: [{name: gru}], training: {optimizer: sgdd, weight_decay: 1}}"
@@ -177,6 +197,13 @@ def test_variants_that_are_all_wrong_are_not_called_too_few(explain: Explain) ->
         (("execution", "threads"), True, "execution.threads = true: must be a whole number, 1 to 1024, or auto"),
         (("execution", "threads"), None, "execution.threads = null: must be a whole number, 1 to 1024, or auto"),
         (("execution", "timeout"), 3, "execution.timeout = 3: unknown key; did you mean timeout_s?"),
+        (("execution", "engine"), "dask", "execution.engine = 'dask': must be one of local, ray"),
+        (("execution", "ray"), {"gpus": 2}, "execution.ray.gpus = 2: must be 0 to 1"),
+        (("execution", "ray"), {"cpus": 0}, "execution.ray.cpus = 0: must be a whole number, 1 to 1024, or null"),
+        (("execution", "ray"), {"memory": 1}, "execution.ray.memory = 1: unknown key; did you mean memory_gib?"),
+        (("execution", "ray"), {"address": "h"}, "execution.ray.address = 'h': must be auto, HOST:PORT or ray://"),
+        (("execution", "ray"), {"exchange": "a/b"}, "execution.ray.exchange = 'a/b': must be an absolute path, a URL"),
+        (("execution", "ray"), {"exchange": "s3://me:secret@a/b"}, "exchange = 's3://***@a/b': holds a password"),
         (("evaluation",), [1], "evaluation = [1]: must be a mapping of fields"),
     ],
 )  # fmt: skip

@@ -14,7 +14,17 @@ from process_helpers import StartUser
 
 from rnnpipe.errors import DeviceError
 from rnnpipe.processes import slots
-from rnnpipe.processes.slots import POLL_S, Job, cpu_cores, device_slot, locks_folder, waits_for
+from rnnpipe.processes.slots import (
+    PLACES,
+    POLL_S,
+    VISIBLE,
+    Job,
+    cpu_cores,
+    device_slot,
+    lock_name,
+    locks_folder,
+    waits_for,
+)
 
 WaitFor = Callable[..., None]
 OTHER = "nightly gru seed 0"
@@ -134,6 +144,44 @@ def test_a_device_works_for_one_run_at_a_time_though_a_core_is_free(holders: Hol
         (name,) = holders.holding
         names.remove(name)
         holders.end(name)
+
+
+def test_trainings_of_one_run_share_a_gpu_where_that_is_asked_for(
+    holders: Holders, wait_for: WaitFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PLACES, "2")
+    for name in ("a", "b", "c"):
+        holders.start(name, "cuda:0", run="one", threads=4)
+    wait_for(lambda: len(holders.holding) == 2)
+    assert still(lambda: len(holders.holding) == 2)
+    for name in list(holders.holding):
+        holders.end(name)
+    wait_for(lambda: len(holders.holding) == 1)
+    monkeypatch.setenv(PLACES, "1")  # another run has the GPU to itself, whichever place the last one holds
+    holders.start("alone", "cuda:0", run="two")
+    assert still(lambda: "alone" not in holders.holding)
+    for name in ("a", "b", "c"):
+        holders.end(name)
+    wait_for(lambda: holders.holding == ["alone"])
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "name"),
+    [
+        ("", "cpu", "cpu"),
+        ("", "cuda:1", "cuda-1"),
+        ("3", "cuda:0", "cuda-3"),
+        ("2, 5", "cuda:1", "cuda-5"),
+        ("3", "cuda:1", "cuda-1"),
+        ("3", "cpu", "cpu"),
+        ("3", "mps", "mps"),
+    ],
+)
+def test_a_lock_is_named_by_the_machine_s_number_of_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, visible: str, device: str, name: str
+) -> None:
+    monkeypatch.setenv(VISIBLE, visible)
+    assert lock_name(device) == name
 
 
 def test_a_killed_holder_frees_the_slot_for_who_waits(

@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import nn
 
-from rnnpipe.config.sections import NO_KERNELS
+from rnnpipe.config.execution import NO_KERNELS
 from rnnpipe.errors import TrainingError
 from rnnpipe.files import sha256_file
 from rnnpipe.models.classifier import SequenceClassifier

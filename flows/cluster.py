@@ -1,0 +1,198 @@
+"""Trainings as tasks of a Ray cluster: one that runs already, or one that is started on this machine for a run.
+
+Ray decides on which node a training runs, and runs it again elsewhere when a node dies. Files go through the
+exchange, and only JSON goes through Ray. The run that started them follows their journals there, so that Prefect,
+MLflow and the terminal show what they would of trainings beside it, and no node needs to reach these.
+"""
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flows.engine import Work
+from rnnpipe.config import PipelineConfig, RayConfig
+from rnnpipe.errors import DeviceError, TrainingError
+from rnnpipe.exchange import Listing
+from rnnpipe.files import read_json, scratch_folder
+from rnnpipe.handover import Handover, Mirror, show
+from rnnpipe.nodes import (
+    Answer,
+    Order,
+    must_be_sent,
+    open_exchange,
+    output_of,
+    send,
+    sequences_place,
+    train_on_node,
+)
+from rnnpipe.processes.slots import cpu_cores
+from rnnpipe.references import Recipe
+from rnnpipe.store import MANIFEST, Entry, Store
+from rnnpipe.training.journal import JOURNAL_FILE, JournalReader
+from rnnpipe.training.supervise import OnBusy, OnEvents
+
+POLL_S = 0.5
+LOOK_S = 2.0  # between looks at a journal in the exchange
+GRACE_S = 20.0  # what trainings get to leave a checkpoint
+LOST_NODES = 100  # so often a training goes on elsewhere: spot machines may go at any time
+OBJECT_STORE_BYTES = 100 << 20  # nothing but small JSON passes through it
+GIB = 1 << 30
+
+logger = logging.getLogger("rnnpipe.cluster")
+
+
+class RayEngine:
+    """Trains on the nodes of a Ray cluster."""
+
+    def __init__(self, config: PipelineConfig, store: Store, exchange_url: str) -> None:
+        """Connect to the config's cluster, or start one; DeviceError where it can't be reached."""
+        self._options, self._store, self._url = config.execution.ray, store, exchange_url
+        self._exchange = open_exchange(exchange_url)
+        self._ray, self._is_ours = connect(self._options)
+        threads = config.execution.threads_within(1)
+        self._needs: dict[str, float] = {"CPU": self._options.cpus or threads, "GPU": self._options.gpus}
+        if self._options.memory_gib:
+            self._needs["memory"] = int(self._options.memory_gib * GIB)
+        self._train = self._ray.remote(train_on_node).options(
+            num_cpus=self._needs["CPU"], num_gpus=self._needs["GPU"], memory=self._needs.get("memory"),
+            max_retries=LOST_NODES, scheduling_strategy="SPREAD",
+        )  # fmt: skip
+        self._under_way: set[Any] = set()
+        self._closing, self._lock = threading.Event(), threading.Lock()
+
+    def train(self, work: Work, *, on_events: OnEvents, on_busy: OnBusy) -> Entry:
+        """Return the trained model, trained on a node if it isn't stored: see `train_supervised`."""
+        order = self._order(work)
+
+        def build(folder: Path) -> dict[str, Any]:
+            self._look_for_room(on_busy)
+            Handover(self._exchange, order.place, folder).offer()
+            mirror, reader = Mirror(self._exchange, order.place, folder), JournalReader(folder)
+
+            def follow() -> None:
+                mirror.look()
+                on_events(folder, reader.new_events())
+
+            output = self._result(order, follow)
+            self._bring(order, output, folder)
+            on_events(folder, reader.new_events())
+            return output.facts
+
+        entry = self._store.ensure(work.recipe, build, work.run)
+        self._exchange.remove(order.place)
+        return entry
+
+    def _order(self, work: Work) -> Order:
+        """Return what a node is told; what no node could get is sent before."""
+        sequences = self._store.resolve(work.sequences)
+        manifest = read_json(sequences.path / MANIFEST)
+        if must_be_sent(work.config):
+            with self._lock:
+                send(self._exchange, sequences_place(work.sequences), sequences)
+        return Order(
+            config=work.config, variant=work.variant, seed=work.seed, run=work.run, sequences=work.sequences,
+            sequences_recipe=Recipe(**{name: manifest[name] for name in Recipe.model_fields}), recipe=work.recipe,
+            exchange=self._url,
+        )  # fmt: skip
+
+    def _result(self, order: Order, follow: Callable[[], None]) -> Listing:
+        """Have a node do it and wait; what the node tells as an error is raised here."""
+        reference = self._train.remote(order.model_dump_json())
+        with self._lock:
+            self._under_way.add(reference)
+        looked = time.monotonic()
+        try:
+            while not self._ray.wait([reference], timeout=POLL_S)[0]:
+                if self._closing.is_set():
+                    raise TrainingError("trainings are being stopped", "run the same command again: it goes on")
+                if time.monotonic() - looked > LOOK_S:
+                    follow()
+                    looked = time.monotonic()
+            return Answer.model_validate_json(self._ray.get(reference)).result()
+        except self._ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise TrainingError(
+                f"the cluster could not do it: {type(error).__name__}: {reason}",
+                "see the nodes' logs; run it again, and it goes on from the last checkpoint",
+            ) from error
+        except BaseException:
+            with contextlib.suppress(Exception):  # nobody waits for it any more
+                self._ray.cancel(reference)
+            raise
+        finally:
+            with self._lock:
+                self._under_way.discard(reference)
+
+    def _bring(self, order: Order, output: Listing, folder: Path) -> None:
+        """Make a folder hold what a node has made, and nothing else."""
+        place = output_of(order.place)
+        with scratch_folder() as scratch:
+            self._exchange.fetch(place, output, scratch, [JOURNAL_FILE])
+            show(scratch / JOURNAL_FILE, folder / JOURNAL_FILE)
+        self._exchange.fetch(place, output, folder)
+        for path in folder.rglob("*"):
+            if path.is_file() and path.relative_to(folder).as_posix() not in output.files:
+                path.unlink()
+
+    def _look_for_room(self, on_busy: OnBusy) -> None:
+        """Say what is missing where no node is large enough; DeviceError where none can come."""
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        if any(all(node.get(name, 0) >= needed for name, needed in self._needs.items()) for node in nodes):
+            return
+        wanted, there = _in_words(self._needs), "; ".join(map(_in_words, nodes)) or "none"
+        if self._is_ours:
+            raise DeviceError(
+                f"a training is to get {wanted}, and this machine has {there}",
+                "lower execution.ray.cpus, gpus or memory_gib, or name a larger cluster in execution.ray.address",
+            )
+        on_busy(f"a node with {wanted}; those of the cluster have {there}")
+
+    def close(self) -> None:
+        """Stop what is under way, wait until checkpoints are left, and leave the cluster or end ours."""
+        self._closing.set()
+        with self._lock:
+            left = list(self._under_way)
+        for reference in left:
+            with contextlib.suppress(Exception):
+                self._ray.cancel(reference)
+        if left:
+            with contextlib.suppress(Exception):
+                self._ray.wait(left, num_returns=len(left), timeout=GRACE_S)
+        self._ray.shutdown()
+
+
+def connect(options: RayConfig) -> tuple[Any, bool]:
+    """Return Ray, connected to a cluster, and whether that was started here; DeviceError where it can't be had."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if options.address:
+            ray.init(options.address, **quiet)
+        else:
+            ray.init(
+                "local", num_cpus=cpu_cores(), include_dashboard=False, _node_ip_address="127.0.0.1",
+                object_store_memory=OBJECT_STORE_BYTES, **quiet,
+            )  # fmt: skip
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        place = f"the Ray cluster at {options.address}" if options.address else "a Ray cluster on this machine"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DeviceError(
+            f"{place} can't be reached: {reason}", "see `ray status`; execution.ray.address names it"
+        ) from error
+    return ray, options.address is None
+
+
+def _in_words(resources: dict[str, float]) -> str:
+    """Return what of a node's resources trainings ask for, such as "4 CPUs, 1 GPU, 15.5 GiB"."""
+    cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
+    parts = [f"{cpus:g} CPU{'' if cpus == 1 else 's'}", f"{gpus:g} GPU{'' if gpus == 1 else 's'}"]
+    if "memory" in resources:
+        parts.append(f"{resources['memory'] / GIB:.1f} GiB of memory")
+    return ", ".join(parts)

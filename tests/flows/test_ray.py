@@ -1,0 +1,183 @@
+"""The engine `ray` on a real cluster of three nodes, each with a workspace of its own; one is killed."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from workspaces import TINY, Workspace, wait_for
+
+from rnnpipe.files import read_json, sha256_file
+from rnnpipe.processes.lifetime import stop_process
+from rnnpipe.store import MANIFEST
+from rnnpipe.training.journal import read_journal
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+ray = pytest.importorskip("ray")
+LOOPBACK = "127.0.0.1"
+VARIANTS = [{"name": "gru", "hidden_size": 16, "num_layers": 1}, {"name": "rnn", "hidden_size": 16}]
+TRAINING = {"batch_size": 8, "learning_rate": 0.003, "preflight": False}
+
+
+@dataclass
+class Nodes:
+    """A cluster on this machine, each node with a folder of its own, which stands for a machine's disk."""
+
+    folder: Path
+    cluster: Any
+    homes: dict[str, Path] = field(default_factory=dict)
+    nodes: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, name: str) -> None:
+        self.homes[name] = self.folder / name / "home"
+        variables = {
+            "RNNPIPE_HOME": str(self.homes[name]), "RNNPIPE_LOCKS": str(self.folder / name / "locks"),
+            "PYTHONPATH": os.environ["PYTHONPATH"],
+        }  # fmt: skip
+        self.nodes[name] = self.cluster.add_node(
+            num_cpus=1, num_gpus=0, node_ip_address=LOOPBACK, env_vars=variables, include_dashboard=False,
+            object_store_memory=100 << 20,
+        )  # fmt: skip
+
+    def processes(self, name: str) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("RNNPIPE_HOME") == str(self.homes[name]):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def kill(self, name: str) -> None:
+        """Kill all that runs there, at once, as a machine that is switched off."""
+        for process in self.processes(name):
+            process.kill()
+
+    def trainings(self, name: str) -> list[Path]:
+        return [path for path in self.homes[name].glob("node/trainings/*/") if path.is_dir()]
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    """Three nodes of one CPU each. The first can't be killed, as it holds the cluster together."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    root = str(Path(__file__).parents[2])
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(dict.fromkeys([root, *others])))
+    nodes = Nodes(tmp_path, Cluster())
+    for name in ("first", "second", "third"):
+        nodes.add(name)
+    nodes.cluster.wait_for_nodes()
+    yield nodes
+    for name in nodes.homes:
+        nodes.kill(name)
+    nodes.cluster.shutdown()
+
+
+@pytest.fixture
+def make_driver(tmp_path: Path) -> Iterator[Any]:
+    """Return a maker of workspaces in which nothing lives after the test."""
+    made: list[Workspace] = []
+
+    def make(name: str) -> Workspace:
+        (tmp_path / name).mkdir()
+        made.append(Workspace(tmp_path / name))
+        made[-1].environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
+        return made[-1]
+
+    yield make
+    for workspace in made:
+        for process in workspace.processes():
+            stop_process(process)
+
+
+def config_of(workspace: Workspace, epochs: int, **execution: Any) -> Path:
+    return workspace.config(
+        "spread", variants=VARIANTS, seeds=[0, 1], training={**TRAINING, "epochs": epochs},
+        execution={"device": "cpu", "checkpoint_every_s": 0.5, **execution}, registry={"register_model": False},
+    )  # fmt: skip
+
+
+def results(workspace: Workspace) -> dict[str, dict[str, str]]:
+    """Return the digests of what each training made, by its key."""
+    found = {}
+    for manifest in workspace.manifests("trainings"):
+        files = read_json(manifest)["files"]
+        assert all(sha256_file(manifest.parent / name) == digest for name, digest in files.items())
+        content = {name: digest for name, digest in files.items() if not name.startswith("log/")}
+        found[manifest.parent.name] = content
+    return found
+
+
+def leaderboard(workspace: Workspace) -> list[Any]:
+    (path,) = workspace.home.glob("runs/*/run.json")
+    rows = read_json(path)["leaderboard"]["rows"]
+    return [{name: row[name] for name in row if not name.endswith(("_ms", "_s", "_mib"))} for row in rows]
+
+
+def test_a_node_dies_and_its_training_ends_elsewhere_with_the_same_bytes(
+    nodes: Nodes, make_driver: Any, tmp_path: Path
+) -> None:
+    driver, alone = make_driver("driver"), make_driver("alone")
+    options = {"address": nodes.cluster.address, "exchange": str(tmp_path / "exchange")}
+    with driver.start("run", config_of(driver, 60, engine="ray", ray=options)) as process:
+
+        def checkpoints(name: str) -> list[Path]:
+            found = [path for path in nodes.trainings(name) for path in path.glob("log/checkpoints/*.json")]
+            return found if list((tmp_path / "exchange").glob("trainings/*/work-*/listing.json")) else []
+
+        wait_for(lambda: process.poll() is not None or (checkpoints("second") and checkpoints("third")))
+        assert process.poll() is None, process.communicate()
+        nodes.kill("second")
+        out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, out + err
+    done = alone.rnnpipe("run", config_of(alone, 60))
+    assert done.code == 0, done.out + done.err
+    assert results(driver) == results(alone) and len(results(driver)) == 4
+    assert leaderboard(driver) == leaderboard(alone)
+    events = [event for path in driver.manifests("trainings") for event in read_journal(path.parent)]
+    resumed = [event for event in events if event["event"] == "resumed"]
+    assert resumed and all(event["step"] > 0 for event in resumed)
+    for name in ("first", "third"):
+        assert list(nodes.homes[name].glob(f"store/sequences/*/{MANIFEST}")), "it made the sequences itself"
+        assert nodes.trainings(name) == []
+    assert not list((tmp_path / "exchange/trainings").iterdir())
+    again = driver.rnnpipe("run", config_of(driver, 60, engine="local", ray=options))
+    assert again.code == 0 and "skipped" in again.out + again.err
+
+
+def test_a_cluster_started_for_the_run_is_gone_afterwards_and_listens_on_loopback(make_driver: Any) -> None:
+    driver = make_driver("driver")
+    seen: set[str] = set()
+    with driver.start("run", driver.config("tiny", **{**TINY, "execution": {"engine": "ray"}})) as process:
+
+        def look() -> bool:
+            for each in driver.processes():
+                try:
+                    for place in each.net_connections("inet"):
+                        if place.status == psutil.CONN_LISTEN:
+                            seen.add(str(place.laddr.ip))
+                except psutil.Error:
+                    continue
+            return process.poll() is not None
+
+        wait_for(look)
+        out, err = process.communicate()
+    assert process.returncode == 0, out + err
+    assert len(results(driver)) == 2
+    assert seen <= {LOOPBACK, "::1"} and seen
+    wait_for(lambda: not driver.processes())
+
+
+def test_a_training_that_no_node_has_room_for_is_told(make_driver: Any) -> None:
+    driver = make_driver("driver")
+    execution = {"engine": "ray", "ray": {"cpus": 1000}}
+    done = driver.rnnpipe("run", driver.config("tiny", **{**TINY, "execution": execution}))
+    assert done.code == 7 and "a training is to get 1000 CPUs" in done.err and "execution.ray.cpus" in done.err
