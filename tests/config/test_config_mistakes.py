@@ -202,7 +202,7 @@ def test_variants_that_are_all_wrong_are_not_called_too_few(explain: Explain) ->
         (("execution", "ray"), {"cpus": 0}, "execution.ray.cpus = 0: must be a whole number, 1 to 1024, or null"),
         (("execution", "ray"), {"memory": 1}, "execution.ray.memory = 1: unknown key; did you mean memory_gib?"),
         (("execution", "ray"), {"address": "h"}, "execution.ray.address = 'h': must be auto, HOST:PORT or ray://"),
-        (("execution", "ray"), {"exchange": "a/b"}, "execution.ray.exchange = 'a/b': must be an absolute path, a URL"),
+        (("execution", "ray"), {"exchange": "a/b"}, "ray.exchange = 'a/b': must be an absolute path, a URL"),
         (("execution", "ray"), {"exchange": "s3://me:secret@a/b"}, "exchange = 's3://***@a/b': holds a password"),
         (("evaluation",), [1], "evaluation = [1]: must be a mapping of fields"),
     ],
