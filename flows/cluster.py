@@ -8,6 +8,7 @@ MLflow and the terminal show what they would of trainings beside it, and no node
 import contextlib
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -41,7 +42,10 @@ LOOK_S = 2.0  # between looks at a journal in the exchange
 GRACE_S = 20.0  # what trainings get to leave a checkpoint
 LOST_NODES = 100  # so often a training goes on elsewhere: spot machines may go at any time
 OBJECT_STORE_BYTES = 100 << 20  # nothing but small JSON passes through it
+KNOCK_S = 10.0
 GIB = 1 << 30
+# With "0" Ray keeps to loopback, as it does on the systems it is named for; else it takes the machine's own address.
+LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 logger = logging.getLogger("rnnpipe.cluster")
 
@@ -169,24 +173,34 @@ class RayEngine:
 def connect(options: RayConfig) -> tuple[Any, bool]:
     """Return Ray, connected to a cluster, and whether that was started here; DeviceError where it can't be had."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+    if options.address is None:
+        os.environ.setdefault(LOOPBACK_VARIABLE, "0")
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if options.address:
+            _knock(options.address)
             ray.init(options.address, **quiet)
         else:
             ray.init(
-                "local", num_cpus=cpu_cores(), include_dashboard=False, _node_ip_address="127.0.0.1",
-                object_store_memory=OBJECT_STORE_BYTES, **quiet,
+                "local", num_cpus=cpu_cores(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
+                **quiet,
             )  # fmt: skip
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         place = f"the Ray cluster at {options.address}" if options.address else "a Ray cluster on this machine"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DeviceError(
             f"{place} can't be reached: {reason}", "see `ray status`; execution.ray.address names it"
         ) from error
     return ray, options.address is None
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port:
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 
 def _in_words(resources: dict[str, float]) -> str:

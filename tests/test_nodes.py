@@ -21,7 +21,7 @@ from rnnpipe.training.job import training_recipe
 from rnnpipe.training.journal import JOURNAL_FILE, JournalReader
 from rnnpipe.training.supervise import train_supervised
 
-TRAINING = {"epochs": 30, "batch_size": 8, "learning_rate": 0.003, "preflight": False}
+TRAINING = {"epochs": 16, "batch_size": 8, "learning_rate": 0.003, "preflight": False}
 CONFIG = PipelineConfig.model_validate(
     {
         **TINY,
@@ -109,12 +109,13 @@ def test_a_node_goes_on_where_another_was_stopped_and_makes_the_same(
 
 
 def test_what_would_come_out_otherwise_is_not_trained(sequences: Entry, tmp_path: Path) -> None:
-    other = CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update={"epochs": 31})})
-    with pytest.raises(TrainingError, match=r"this node would make other trainings: training.epochs 30 → 31"):
+    other = CONFIG.model_copy(update={"training": CONFIG.training.model_copy(update={"epochs": 17})})
+    with pytest.raises(TrainingError, match=r"this node would make other trainings: training.epochs 16 → 17"):
         done(order(sequences, tmp_path / "shared", config=other))
-    ref = sequences.ref.model_copy(update={"digest": "0" * 64})
+    asked = order(sequences, tmp_path / "shared")
+    altered = asked.sequences.model_copy(update={"digest": "0" * 64})
     with pytest.raises(DataError, match=r"rows of digits: the SHA-256 is \w{12}… here, 000000000000…") as found:
-        done(order(sequences, tmp_path / "shared", sequences=ref))
+        done(asked.model_copy(update={"sequences": altered}))
     assert found.value.fix == nodes.FIX_CODE
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from workspaces import TINY, Workspace, wait_for
+from workspaces import ROOT, TINY, Workspace, free_port, wait_for
 
 from rnnpipe.files import read_json, sha256_file
 from rnnpipe.processes.lifetime import stop_process
@@ -68,9 +68,8 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    root = str(Path(__file__).parents[2])
     others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(dict.fromkeys([root, *others])))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(dict.fromkeys([str(ROOT), *others])))
     nodes = Nodes(tmp_path, Cluster())
     for name in ("first", "second", "third"):
         nodes.add(name)
@@ -89,7 +88,9 @@ def make_driver(tmp_path: Path) -> Iterator[Any]:
     def make(name: str) -> Workspace:
         (tmp_path / name).mkdir()
         made.append(Workspace(tmp_path / name))
-        made[-1].environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
+        others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+        made[-1].environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(ROOT), *others]))
+        made[-1].environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # the cluster's address is loopback's
         return made[-1]
 
     yield make
@@ -175,6 +176,13 @@ def test_a_cluster_started_for_the_run_is_gone_afterwards_and_listens_on_loopbac
     assert len(results(driver)) == 2
     assert seen <= {LOOPBACK, "::1"} and seen
     wait_for(lambda: not driver.processes())
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(make_driver: Any, tmp_path: Path) -> None:
+    driver, port = make_driver("driver"), free_port()
+    options = {"address": f"{LOOPBACK}:{port}", "exchange": str(tmp_path / "exchange")}
+    done = driver.rnnpipe("run", driver.config("tiny", **{**TINY, "execution": {"engine": "ray", "ray": options}}))
+    assert done.code == 7 and f"the Ray cluster at {LOOPBACK}:{port} can't be reached" in done.err
 
 
 def test_a_training_that_no_node_has_room_for_is_told(make_driver: Any) -> None:
