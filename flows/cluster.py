@@ -44,8 +44,10 @@ LOST_NODES = 100  # so often a training goes on elsewhere: spot machines may go 
 OBJECT_STORE_BYTES = 100 << 20  # nothing but small JSON passes through it
 KNOCK_S = 10.0
 GIB = 1 << 30
-# With "0" Ray keeps to loopback, as it does on the systems it is named for; else it takes the machine's own address.
-LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+OF_OURS = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # to loopback, as on the systems it is named for
+    "RAY_worker_niceness": "0",  # Ray's own 15 would let anything else that runs come first
+}
 
 logger = logging.getLogger("rnnpipe.cluster")
 
@@ -174,7 +176,8 @@ def connect(options: RayConfig) -> tuple[Any, bool]:
     """Return Ray, connected to a cluster, and whether that was started here; DeviceError where it can't be had."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
     if options.address is None:
-        os.environ.setdefault(LOOPBACK_VARIABLE, "0")
+        for name, value in OF_OURS.items():
+            os.environ.setdefault(name, value)
     import ray
 
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}

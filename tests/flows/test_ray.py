@@ -36,7 +36,7 @@ class Nodes:
         self.homes[name] = self.folder / name / "home"
         variables = {
             "RNNPIPE_HOME": str(self.homes[name]), "RNNPIPE_LOCKS": str(self.folder / name / "locks"),
-            "PYTHONPATH": os.environ["PYTHONPATH"],
+            "PYTHONPATH": os.environ["PYTHONPATH"], "RAY_worker_niceness": "0",
         }  # fmt: skip
         self.nodes[name] = self.cluster.add_node(
             num_cpus=1, num_gpus=0, node_ip_address=LOOPBACK, env_vars=variables, include_dashboard=False,
