@@ -60,7 +60,7 @@ class RayEngine:
         self._options, self._store, self._url = config.execution.ray, store, exchange_url
         self._exchange = open_exchange(exchange_url)
         self._ray, self._is_ours = connect(self._options)
-        threads = config.execution.threads_within(1)
+        threads = config.execution.threads_within(1) * config.execution.processes
         self._needs: dict[str, float] = {"CPU": self._options.cpus or threads, "GPU": self._options.gpus}
         if self._options.memory_gib:
             self._needs["memory"] = int(self._options.memory_gib * GIB)

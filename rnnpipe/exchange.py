@@ -10,6 +10,7 @@ fetches knows that they are whole, and that they are what was left.
 
 import contextlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
@@ -117,7 +118,7 @@ class Exchange:
         present = set(self._told(lambda: self._place.names(folder)))
         for name, digest in listing.files.items():
             if digest not in present:
-                self._told(lambda name=name, digest=digest: self._place.put(source / name, f"{folder}/{digest}"))
+                self._told(partial(self._place.put, source / name, f"{folder}/{digest}"))
                 present.add(digest)
         content = listing.model_dump(mode="json")
         with scratch_folder() as scratch:
@@ -125,7 +126,7 @@ class Exchange:
             self._told(lambda: self._place.put(scratch / LISTING, f"{folder}/{LISTING}"))
         wanted = {LISTING, *listing.files.values(), *(earlier.files.values() if earlier else ())}
         for left in present - wanted:
-            self._told(lambda left=left: self._place.remove(f"{folder}/{left}"))
+            self._told(partial(self._place.remove, f"{folder}/{left}"))
         return listing
 
     def find(self, folder: str) -> Listing | None:
@@ -151,9 +152,7 @@ class Exchange:
                 continue
             with atomic_path(path) as temporary:
                 try:
-                    self._told(
-                        lambda digest=digest, temporary=temporary: self._place.get(f"{folder}/{digest}", temporary)
-                    )
+                    self._told(partial(self._place.get, f"{folder}/{digest}", temporary))
                 except FileNotFoundError:
                     raise DataError(
                         f"{self._shown(folder)}: {name} isn't there any more", "run it again"

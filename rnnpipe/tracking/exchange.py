@@ -31,13 +31,13 @@ class MlflowPlace:
         folder, _, last = name.rpartition("/")
         with scratch_folder() as scratch:
             shutil.copyfile(path, scratch / last)
-            self._artifacts.log_artifact(str(scratch / last), folder)
+            self._artifacts.log_artifact(str(scratch / last), folder)  # type: ignore[no-untyped-call]
 
     def get(self, name: str, path: Path) -> None:
         """Copy a file from there to `path`."""
         with scratch_folder() as scratch:
             try:
-                found = self._artifacts.download_artifacts(name, str(scratch))
+                found = self._artifacts.download_artifacts(name, str(scratch))  # type: ignore[no-untyped-call]
             except Exception as error:  # of MLflow, of its http library, of the disk
                 folder, _, last = name.rpartition("/")
                 if _is_missing(error) or last not in self.names(folder):
@@ -58,7 +58,7 @@ class MlflowPlace:
         """Remove a file, or a folder with all in it; do nothing where it isn't there."""
         with contextlib.suppress(FileNotFoundError):
             try:
-                self._artifacts.delete_artifacts(name)
+                self._artifacts.delete_artifacts(name)  # type: ignore[no-untyped-call]
             except Exception as error:
                 if not _is_missing(error):
                     raise
