@@ -28,6 +28,7 @@ class DemosParameters(Section):
 FLOWS: dict[str, type[Section]] = {
     "flows.pipeline.pipeline": PipelineConfig,
     "flows.retrain.retrain": RetrainParameters,
+    "flows.sweep.sweep": PipelineConfig,
     "flows.demos.recurrence_demos": DemosParameters,
 }
 

@@ -17,6 +17,7 @@ from rnnpipe.config import (
     PipelineConfig,
     RegistryConfig,
     SequenceConfig,
+    SweepConfig,
     TrackingConfig,
     TrainingConfig,
     VariantConfig,
@@ -44,11 +45,15 @@ def pipeline(
     evaluation: EvaluationConfig = EVALUATION,
     tracking: TrackingConfig = TRACKING,
     registry: RegistryConfig = REGISTRY,
+    sweep: SweepConfig | None = None,
 ) -> RunSummary | State[RunSummary]:
-    """Train every variant on the images, compare them, register the best; promote it if it is better."""
+    """Train every variant on the images, compare them, register the best; promote it if it is better.
+
+    `sweep` is for the flow of that name, and changes nothing here.
+    """
     config = PipelineConfig(
         name=name, data=data, sequence=sequence, variants=variants, seeds=seeds, training=training,
-        execution=execution, evaluation=evaluation, tracking=tracking, registry=registry,
+        execution=execution, evaluation=evaluation, tracking=tracking, registry=registry, sweep=sweep,
     )  # fmt: skip
     check_engine(config)
     with open_session() as session:

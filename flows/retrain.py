@@ -22,6 +22,7 @@ from rnnpipe.config import (
     PipelineConfig,
     RegistryConfig,
     SequenceConfig,
+    SweepConfig,
     TrackingConfig,
     TrainingConfig,
     VariantConfig,
@@ -55,12 +56,16 @@ def retrain(
     evaluation: EvaluationConfig = EVALUATION,
     tracking: TrackingConfig = TRACKING,
     registry: RegistryConfig = REGISTRY,
+    sweep: SweepConfig | None = None,
     force: bool = False,
 ) -> RunSummary | State[RunSummary] | Skip | State[Skip]:
-    """Do what the pipeline does if anything has changed since the last verdict, or if `force` says so."""
+    """Do what the pipeline does if anything has changed since the last verdict, or if `force` says so.
+
+    `sweep` is for the flow of that name, and changes nothing here.
+    """
     config = PipelineConfig(
         name=name, data=data, sequence=sequence, variants=variants, seeds=seeds, training=training,
-        execution=execution, evaluation=evaluation, tracking=tracking, registry=registry,
+        execution=execution, evaluation=evaluation, tracking=tracking, registry=registry, sweep=sweep,
     )  # fmt: skip
     check_engine(config)
     with open_session() as session:

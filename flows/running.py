@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from prefect import Task
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, PrefectWrappedFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from rnnpipe.processes.slots import cpu_cores
@@ -16,6 +16,9 @@ MAX_THREADS = max(16, cpu_cores() + 1)
 
 class Pending(Protocol):
     """A task that was submitted; a future of the standard library is one."""
+
+    def done(self) -> bool:
+        """Say whether the task has ended."""
 
     def result(self) -> Any:
         """Wait for the task's end and return its result; raise what it raised."""
@@ -42,6 +45,11 @@ class InPrefect:
     """A task run of Prefect."""
 
     future: PrefectFuture[Any]
+
+    def done(self) -> bool:
+        """Say whether the task run has ended; the server isn't asked."""
+        assert isinstance(self.future, PrefectWrappedFuture)
+        return bool(self.future.wrapped_future.done())
 
     def result(self) -> Any:
         """Wait for the task run's end and return its result; raise what it raised."""

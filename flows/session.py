@@ -3,13 +3,14 @@
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from prefect import Task
+from prefect import State, Task
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
 from flows.ahead import take_launcher
 from flows.engine import Engine, open_engine
@@ -32,6 +33,12 @@ from rnnpipe.training.journal import Event
 
 logger = logging.getLogger("rnnpipe.session")
 
+Listener = Callable[[Event], None]
+
+
+class Pruned(RnnpipeError):
+    """What a listener raises to stop a training that promises too little; its work so far is kept."""
+
 
 class Session:
     """The store, the processes and the MLflow of a flow run, and what has happened so far."""
@@ -50,6 +57,7 @@ class Session:
         self.leaderboards: dict[str, Leaderboard] = {}  # by the outcome's run
         self.tracking_problem = ""
         self.had_the_device = False
+        self._listeners: dict[str, Listener] = {}
         self._told: set[str] = set()
         self._telling = threading.Lock()
         self._importing: threading.Thread | None = None
@@ -110,6 +118,17 @@ class Session:
             logger.info("%s waits for %s", name, held)
             self.progress.waits(name, held)
 
+    def listen(self, label: str, listener: Listener) -> None:
+        """Let `listener` hear the events of a training's journal; what it raises stops the training: see `Pruned`."""
+        self._listeners[label] = listener
+
+    def pruned(self, label: str, pruned: Pruned) -> State[Any]:
+        """Tell that a training was stopped on purpose; return what Prefect is to show. Outside of it, raise."""
+        self.progress.stage(label, f"pruned: {pruned.message}")
+        if not self.in_prefect:
+            raise pruned
+        return Cancelled(name="Pruned", message=pruned.message)
+
     def training(self, label: str, event: Event, config: PipelineConfig) -> None:
         """Tell an event of a training's journal; also why it has so many threads, and that kernels are missing."""
         self.progress.training(label, event)
@@ -119,6 +138,8 @@ class Session:
             reasons += [f"kernels: {kernels}"] * (NO_KERNELS in kernels)
             for reason in filter(self._is_news, reasons):
                 self.progress.stage(label, reason)
+        if (listener := self._listeners.get(label)) is not None:
+            listener(event)
 
     def _is_news(self, sentence: str) -> bool:
         with self._telling:

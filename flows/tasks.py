@@ -6,13 +6,13 @@ A stage's cache key in Prefect is its key in the store, so that a skipped stage 
 from pathlib import Path
 from typing import Any
 
-from prefect import task
+from prefect import State, task
 from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
 from flows.cached import SERIALIZER, cache_key
 from flows.engine import Work
-from flows.session import session
+from flows.session import Pruned, session
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import TEST_IMAGES_FILE, build_dataset, build_sequences
 from rnnpipe.errors import DownloadError
@@ -72,8 +72,11 @@ def to_sequences(recipe: Recipe, dataset: Json, config: PipelineConfig) -> Json:
 @task(name="train", task_run_name="train {label}", **STAGE)
 def train_variant(
     recipe: Recipe, sequences: Json, config: PipelineConfig, *, label: str, job: Json, tags: Json
-) -> Json:
-    """Train one variant with one seed where the config says, following its journal."""
+) -> Json | State[Any]:
+    """Train one variant with one seed where the config says, following its journal.
+
+    Where a listener stops it, that is its state in Prefect: see `Session.listen`.
+    """
     current, runs = session(), dict[Path, LiveRun]()
     work = Work(recipe, StageRef(**sequences), config, **job, run=current.run)
 
@@ -92,10 +95,13 @@ def train_variant(
             work, on_events=follow, on_busy=lambda held: current.waits(label, held, config)
         )
     except BaseException as error:
+        is_stopped = current.launcher.is_closed or isinstance(error, Pruned)
         for run in runs.values():
-            run.close("KILLED" if current.launcher.is_closed else "FAILED")
+            run.close("KILLED" if is_stopped else "FAILED")
         if current.launcher.is_closed:  # stopped from outside: Prefect is to show it as crashed, not as failed
             raise KeyboardInterrupt from error
+        if isinstance(error, Pruned):
+            return current.pruned(label, error)
         raise
     return entry.ref.model_dump()
 

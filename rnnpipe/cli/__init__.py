@@ -24,6 +24,7 @@ from rnnpipe.cli.runs import runs
 from rnnpipe.cli.services import down, ui, up
 from rnnpipe.cli.serving import demo, serve_model
 from rnnpipe.cli.stack import stack
+from rnnpipe.cli.sweep import sweep
 from rnnpipe.cli.sync import sync
 from rnnpipe.cli.why import why
 from rnnpipe.cli.words import completion
@@ -44,7 +45,7 @@ def cli() -> None:
 
 
 COMMANDS = (
-    run, runs, retrain, why, report, compare, sync, validate, variants, datasets, demos, predict, demo, reproduce,
+    run, runs, retrain, sweep, why, report, compare, sync, validate, variants, datasets, demos, predict, demo, reproduce,
     champions, promote, rollback, prune, serve_model, deploy, serve, worker, announce, stack, ui, up, down, doctor,
     completion,
 )  # fmt: skip

@@ -38,9 +38,9 @@ class LiveProgress:
         self._lock = threading.Lock()
 
     def stage(self, name: str, sentence: str) -> None:
-        """Print a stage's sentence; that a training is skipped or failed stands in its line too."""
+        """Print a stage's sentence; that a training is skipped, failed or pruned stands in its line too."""
         with self._lock:
-            if name in self._lines and sentence.startswith(("skipped", "failed")):
+            if name in self._lines and sentence.startswith(("skipped", "failed", "pruned")):
                 self._lines[name].state = sentence.partition(":")[0]
         self._print(name, sentence)
 

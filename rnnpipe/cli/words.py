@@ -1,7 +1,7 @@
 """Arguments and options that several commands take, and what a shell completes them to: light, as a Tab is."""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import click
 from click.shell_completion import CompletionItem
@@ -23,10 +23,11 @@ def _paths_of(section: "type[BaseModel]", prefix: str) -> Iterator[str]:
     for name, field in section.model_fields.items():
         kinds = (field.annotation, *get_args(field.annotation))
         inner = next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
-        if inner is None:
+        kind = get_origin(field.annotation)
+        if inner is None or kind is dict:
             yield f"{prefix}{name}="
         else:
-            yield from _paths_of(inner, f"{prefix}{name}." if inner is kinds[0] else f"{prefix}{name}.0.")
+            yield from _paths_of(inner, f"{prefix}{name}.0." if kind is tuple else f"{prefix}{name}.")
 
 
 def _models_like(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

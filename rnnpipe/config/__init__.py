@@ -11,6 +11,7 @@ from rnnpipe.config.sections import (
     TrackingConfig,
     VariantConfig,
 )
+from rnnpipe.config.sweep import SweepConfig
 from rnnpipe.config.training import TrainingConfig
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "RayConfig",
     "RegistryConfig",
     "SequenceConfig",
+    "SweepConfig",
     "TrackingConfig",
     "TrainingConfig",
     "VariantConfig",

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from rnnpipe.config.mistakes import list_mistakes
 from rnnpipe.config.pipeline import PipelineConfig
 from rnnpipe.config.reading import parse_yaml, read_yaml
+from rnnpipe.config.trials import sweep_mistakes
 from rnnpipe.errors import ConfigError
 
 
@@ -50,9 +51,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
     """Read, override and check a config; ConfigError lists every mistake together."""
     values = apply_overrides(read_yaml(path), overrides)
     try:
-        return PipelineConfig.model_validate(values)
+        config = PipelineConfig.model_validate(values)
     except ValidationError as error:
         mistakes = list_mistakes(values, error)
+    else:
+        if not (mistakes := sweep_mistakes(config)):
+            return config
     count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
     raise ConfigError("\n  ".join([f"{path}: {count}", *mistakes]))
 

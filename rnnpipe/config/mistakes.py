@@ -113,6 +113,8 @@ def _printable(text: str) -> str:
 def _show(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", exclude_defaults=True)
     try:
         text = mask_credentials(repr(value))
     except ValueError:  # Python writes no integers of more than 4,300 digits
@@ -145,16 +147,33 @@ def _whole_schema(model: type[BaseModel]) -> Schema:
     return schema
 
 
+def kind_at(path: str) -> str | None:
+    """Return the JSON type that a field of a pipeline's config takes, such as "integer"; None for no such field."""
+    try:
+        return str(_schema_at(_parts(path), PipelineConfig)["type"])
+    except (KeyError, IndexError):
+        return None
+
+
+def expected_at(path: str) -> str:
+    """Return in words what a field of a pipeline's config takes; KeyError where there is no such field."""
+    return _expected(_schema_at(_parts(path), PipelineConfig))
+
+
+def _parts(path: str) -> Iterator[int | str]:
+    yield from (int(part) if part.isdecimal() else part for part in path.split("."))
+
+
 def _schema_at(location: Iterable[int | str], model: type[BaseModel]) -> Schema:
     """Return the JSON schema of a place in the config; {"or": "null", ...} where null is a value too."""
     schema, names = _resolve(_whole_schema(model)), Schema()
     for part in location:
         if isinstance(part, int):
             schema = _resolve(schema.get("items") or schema["prefixItems"][part])
-        elif "properties" in schema:
-            schema = _resolve(schema["properties"][part])
         elif part == KEY:
             schema = names
+        elif "properties" in schema:
+            schema = _resolve(schema["properties"][part])
         else:  # a mapping whose keys are names of the user's own
             names = {"type": "string", **schema["propertyNames"]}
             (schema,) = schema["patternProperties"].values()
@@ -175,6 +194,8 @@ def _expected(schema: Schema) -> str:
 
 
 def _expected_of_type(schema: Schema) -> str:
+    if "patternErrorMessage" in schema:
+        return str(schema["patternErrorMessage"])
     match schema["type"]:
         case "integer":
             return f"a whole number, {_range(schema)}"
@@ -185,7 +206,7 @@ def _expected_of_type(schema: Schema) -> str:
         case "array":
             return _list_of(schema)
         case "string":
-            return str(schema.get("patternErrorMessage", "text; put it in quotes"))
+            return "text; put it in quotes"
         case _:
             kind = "names to texts" if "patternProperties" in schema else "fields"
             return f"a mapping of {kind}; leave it out for the defaults"

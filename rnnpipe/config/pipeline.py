@@ -18,6 +18,7 @@ from rnnpipe.config.sections import (
     TrackingConfig,
     VariantConfig,
 )
+from rnnpipe.config.sweep import SweepConfig
 from rnnpipe.config.training import OF_TRAINING, TrainingConfig
 
 
@@ -42,6 +43,7 @@ class PipelineConfig(Section):
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How they are measured.")
     tracking: TrackingConfig = Field(default_factory=TrackingConfig, description="Where runs are kept.")
     registry: RegistryConfig = Field(default_factory=RegistryConfig, description="When a model is promoted.")
+    sweep: SweepConfig | None = Field(None, description="What `rnnpipe sweep` tries; null: nothing.")
 
     @field_validator("variants")
     @classmethod
@@ -62,6 +64,12 @@ class PipelineConfig(Section):
         if self.training.early_stopping_patience and not self.data.validation_fraction:
             fields = ("training.early_stopping_patience", "data.validation_fraction")
             yield Clash(fields, "needs validation images; set data.validation_fraction")
+        if self.sweep and len(self.variants) > 1:
+            reason = "tunes one variant, and here are several; leave one, and give variants.0.name as choices"
+            yield Clash(("sweep", "variants"), reason)
+        if self.sweep and not self.data.validation_fraction:
+            reason = "chooses on validation images, never on test images; set data.validation_fraction"
+            yield Clash(("sweep", "data.validation_fraction"), reason)
 
     @property
     def task(self) -> str:
@@ -90,7 +98,7 @@ class PipelineConfig(Section):
     def params_of(self, variant: int, seed: int) -> dict[str, Any]:
         """Return all that one training goes by (the variant by its place), as nested JSON values."""
         chosen = self.variants[variant]
-        others = {"variants", "seeds", "registry", "tracking", "name"}
+        others = {"variants", "seeds", "registry", "tracking", "name", "sweep"}
         where = {"engine", "ray"}  # of the cluster nothing depends
         params = self.model_dump(mode="json", exclude={**dict.fromkeys(others, True), "execution": where})
         params["training"] = self.training_of(chosen).model_dump(mode="json")

@@ -22,6 +22,10 @@ CAPTIONS = {
     "fixed": "Test images that this model gets right and the champion got wrong",
     "broken": "Test images that the champion got right and this model gets wrong",
     "samples": "Samples of the images",
+    "trials": "The trials of a sweep in their order, and the best so far",
+    "parallel_coordinates": "Each trial as a line through its values: where the dark ones meet is where to look",
+    "importance": "How much of the accuracy's variance each field alone explains (fANOVA); what two fields do only"
+    " together isn't told",
 }
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -1,0 +1,105 @@
+"""sweep: the values of a config's fields that do best on validation images."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rnnpipe.cli.words import OVERRIDES
+
+if TYPE_CHECKING:
+    from flows.sweep import SweepSummary
+    from rnnpipe.sweeping.facts import SweepFacts, TrialFacts
+
+EXIT_FAILED_TRAINING, EXIT_NOT_TRACKED = 4, 5
+SHOWN_TRIALS = 10
+
+
+@click.command(short_help="Try values of a config's fields; find the best on validation images.")
+@click.argument("config", type=click.Path(path_type=Path))
+@OVERRIDES
+def sweep(config: Path, overrides: tuple[str, ...]) -> int:
+    """Try what the section `sweep` of CONFIG says, and tell which values have the best validation accuracy.
+
+    Each trial is a training of its own, tracked in MLflow; one that promises too little is stopped. Test images are
+    never looked at. The same command goes on where a sweep was killed, and with more trials where it was finished:
+    --set sweep.trials=50. Trials are kept in the workspace, or in RNNPIPE_SWEEP_STORAGE (a Postgres URL).
+    """
+    from rnnpipe.config import load_config
+
+    loaded = load_config(config, overrides)
+    from rnnpipe.cli.progress import terminal_progress
+    from rnnpipe.cli.run import quieten_prefect
+    from rnnpipe.config.trials import check_sweep
+    from rnnpipe.store import workspace_root
+    from rnnpipe.sweeping.storage import check_storage
+
+    check_sweep(loaded)
+    check_storage(workspace_root())
+    with terminal_progress(None) as progress:
+        quieten_prefect()
+        from flows.run import run_flow
+
+        summary: SweepSummary = run_flow("flows.sweep:sweep", progress, loaded)
+    command = shlex.join(["run", str(config), *(part for each in overrides for part in ("--set", each))])
+    _print(summary, command)
+    if summary.facts.best is None:
+        return EXIT_FAILED_TRAINING
+    return EXIT_NOT_TRACKED if summary.tracking_problem else 0
+
+
+def _print(summary: "SweepSummary", run: str) -> None:
+    """Print the best trials, the best of them, and how it becomes a registered model; `run` trains the config."""
+    from rnnpipe.cli.outcome import command
+    from rnnpipe.cli.tables import fitting_table, open_console
+    from rnnpipe.sweeping.facts import BEST_FILE, PAGE_FILE
+
+    console, facts = open_console(), summary.facts
+    rows = [_cells(each, facts.paths) for each in facts.ranked[:SHOWN_TRIALS]]
+    console.print()
+    console.print(fitting_table(console, f"{facts.config.task}, sweep {facts.name}", rows, ("epochs", "state")))
+    more = len(facts.trials) - len(rows)
+    console.print(f"{facts.counts}{f'; {more} more on the page' if more > 0 else ''}", style="dim", markup=False)
+    for each in [each for each in facts.trials if each.error][:SHOWN_TRIALS]:
+        console.print(f"failed: trial {each.number}: {each.error}", style="red", markup=False)
+    if facts.best is None:
+        console.print("\nno trial has finished, so none is the best", style="red")
+    else:
+        console.print(f"\n[bold green]BEST[/] trial {facts.best.number}: {_accuracy(facts, facts.best)}")
+        console.print(
+            f"chosen as the best of {len(facts.trials)} on these images; the test images, which no trial has seen,"
+            " tell how good it is",
+            style="dim",
+        )
+    if summary.tracking_problem:
+        console.print(f"\nnot tracked: {summary.tracking_problem}", style="red", markup=False)
+        console.print("  the same command again sends it", markup=False)
+    console.print("\nnext:")
+    console.print(f"  {summary.folder / PAGE_FILE}    all of this sweep as one HTML page", markup=False)
+    if facts.best is not None:
+        best = shlex.quote(str(summary.folder / BEST_FILE))
+        console.print(f"  {command('run')} {best}    measures it on the test images, registers, judges", markup=False)
+        values = " ".join(f"--set {shlex.quote(each)}" for each in summary.overrides)
+        console.print(f"  {command(run)} {values}    the same", markup=False, soft_wrap=True)
+
+
+def _accuracy(facts: "SweepFacts", best: "TrialFacts") -> str:
+    from rnnpipe.reporting.sweep_page import interval_of
+
+    interval = interval_of(facts, best)
+    told = f"validation accuracy {100 * (best.accuracy or 0):.2f} %"
+    if interval is None:
+        return f"{told}, the mean over {len(facts.config.seeds)} seeds"
+    low, high = (f"{100 * limit:.2f}" for limit in interval)
+    return f"{told} of {facts.validated:,} images (95 % interval {low} to {high})"
+
+
+def _cells(trial: "TrialFacts", paths: list[str]) -> dict[str, str]:
+    from rnnpipe.reporting.sweep_page import show_value
+
+    values = {path: show_value(trial.values[path]) if path in trial.values else "" for path in paths}
+    accuracy = "" if trial.accuracy is None else f"{100 * trial.accuracy:.2f}"
+    return {
+        "trial": str(trial.number), "state": trial.state, "val. %": accuracy, "epochs": str(trial.epochs), **values,
+    }  # fmt: skip
