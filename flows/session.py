@@ -36,7 +36,7 @@ logger = logging.getLogger("rnnpipe.session")
 Listener = Callable[[Event], None]
 
 
-class Pruned(RnnpipeError):
+class Pruned(RnnpipeError):  # noqa: N818 (nothing is wrong)
     """What a listener raises to stop a training that promises too little; its work so far is kept."""
 
 
@@ -119,7 +119,7 @@ class Session:
             self.progress.waits(name, held)
 
     def listen(self, label: str, listener: Listener) -> None:
-        """Let `listener` hear the events of a training's journal; what it raises stops the training: see `Pruned`."""
+        """Let `listener` hear the events of a training's journal; what it raises, such as Pruned, stops it."""
         self._listeners[label] = listener
 
     def pruned(self, label: str, pruned: Pruned) -> State[Any]:

@@ -1,6 +1,5 @@
 """The sweep: trials of a config with other values, chosen on validation images, until the best one is known."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,16 +105,15 @@ def sweep(
 
 
 def keep_all(workspace: Path, facts: SweepFacts) -> Path:
-    """Write facts, figures, page, and the best trial's config, to the sweep's folder in the workspace; return it."""
+    """Write facts, figures, page and the best trial's config to the sweep's folder, and return that."""
     folder = sweep_folder(workspace, facts.name)
     keep_sweep(workspace, facts)
     draw_sweep(folder / FIGURES, facts)
     write_bytes(folder / PAGE_FILE, sweep_page(folder, facts).encode())
-    if facts.best is not None:
+    if (best := facts.best) is not None:
         lines = [
-            f"# trial {facts.best.number} of the sweep {facts.name}: validation accuracy {facts.best.accuracy:.4f}",
-            f"# {shlex.join(part for each in overrides_of(facts.best.values) for part in ('--set', each))}",
-            yaml.safe_dump(best_config(facts.config, facts.best.values), sort_keys=False, allow_unicode=True),
+            f"# trial {best.number} of the sweep {facts.name}: validation accuracy {best.accuracy:.4f}",
+            yaml.safe_dump(best_config(facts.config, best.values), sort_keys=False, allow_unicode=True),
         ]
         write_bytes(folder / BEST_FILE, "\n".join(lines).encode())
     return folder

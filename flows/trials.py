@@ -91,7 +91,9 @@ class Trials:
         self._session, self._config, self._dataset, self._study = session, config, dataset, study
         self._sequences: dict[str, StageRef] = {}
         self._recorded: dict[int, Pending] = {}
-        self._best = max((each.accuracy or 0.0 for each in study.trials() if each.state == "complete"), default=0.0)
+        self._best = max(
+            (each.accuracy or 0.0 for each in study.trials() if each.state == "complete"), default=0.0
+        )
 
     def run(self) -> None:
         """Train what is missing; DeviceError, StorageError and DataError end it, and it goes on another time."""

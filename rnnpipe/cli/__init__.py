@@ -45,9 +45,9 @@ def cli() -> None:
 
 
 COMMANDS = (
-    run, runs, retrain, sweep, why, report, compare, sync, validate, variants, datasets, demos, predict, demo, reproduce,
-    champions, promote, rollback, prune, serve_model, deploy, serve, worker, announce, stack, ui, up, down, doctor,
-    completion,
+    run, runs, retrain, sweep, why, report, compare, sync, validate, variants, datasets, demos, predict, demo,
+    reproduce, champions, promote, rollback, prune, serve_model, deploy, serve, worker, announce, stack, ui, up,
+    down, doctor, completion,
 )  # fmt: skip
 for command in COMMANDS:
     cli.add_command(command)

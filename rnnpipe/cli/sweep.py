@@ -22,9 +22,9 @@ SHOWN_TRIALS = 10
 def sweep(config: Path, overrides: tuple[str, ...]) -> int:
     """Try what the section `sweep` of CONFIG says, and tell which values have the best validation accuracy.
 
-    Each trial is a training of its own, tracked in MLflow; one that promises too little is stopped. Test images are
-    never looked at. The same command goes on where a sweep was killed, and with more trials where it was finished:
-    --set sweep.trials=50. Trials are kept in the workspace, or in RNNPIPE_SWEEP_STORAGE (a Postgres URL).
+    Each trial is a training of its own, tracked in MLflow; one that promises too little is stopped. Test images
+    are never looked at. The same command goes on where a sweep was killed, and with more trials where it was
+    finished: --set sweep.trials=50. They are kept in the workspace, or in RNNPIPE_SWEEP_STORAGE (a Postgres URL).
     """
     from rnnpipe.config import load_config
 
@@ -79,7 +79,8 @@ def _print(summary: "SweepSummary", run: str) -> None:
     console.print(f"  {summary.folder / PAGE_FILE}    all of this sweep as one HTML page", markup=False)
     if facts.best is not None:
         best = shlex.quote(str(summary.folder / BEST_FILE))
-        console.print(f"  {command('run')} {best}    measures it on the test images, registers, judges", markup=False)
+        told = "measures it on the test images, registers it, judges it"
+        console.print(f"  {command('run')} {best}    {told}", markup=False)
         values = " ".join(f"--set {shlex.quote(each)}" for each in summary.overrides)
         console.print(f"  {command(run)} {values}    the same", markup=False, soft_wrap=True)
 
@@ -100,6 +101,5 @@ def _cells(trial: "TrialFacts", paths: list[str]) -> dict[str, str]:
 
     values = {path: show_value(trial.values[path]) if path in trial.values else "" for path in paths}
     accuracy = "" if trial.accuracy is None else f"{100 * trial.accuracy:.2f}"
-    return {
-        "trial": str(trial.number), "state": trial.state, "val. %": accuracy, "epochs": str(trial.epochs), **values,
-    }  # fmt: skip
+    cells = {"trial": str(trial.number), "state": trial.state, "val. %": accuracy, "epochs": str(trial.epochs)}
+    return {**cells, **values}

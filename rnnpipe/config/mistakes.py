@@ -148,7 +148,7 @@ def _whole_schema(model: type[BaseModel]) -> Schema:
 
 
 def kind_at(path: str) -> str | None:
-    """Return the JSON type that a field of a pipeline's config takes, such as "integer"; None for no such field."""
+    """Return the JSON type that a field of a config takes, such as "integer"; None for no such field."""
     try:
         return str(_schema_at(_parts(path), PipelineConfig)["type"])
     except (KeyError, IndexError):
@@ -156,7 +156,7 @@ def kind_at(path: str) -> str | None:
 
 
 def expected_at(path: str) -> str:
-    """Return in words what a field of a pipeline's config takes; KeyError where there is no such field."""
+    """Return in words what a field of a config takes; KeyError where there is no such field."""
     return _expected(_schema_at(_parts(path), PipelineConfig))
 
 
@@ -201,12 +201,10 @@ def _expected_of_type(schema: Schema) -> str:
             return f"a whole number, {_range(schema)}"
         case "number":
             return _range(schema)
-        case "boolean":
-            return "true or false"
         case "array":
             return _list_of(schema)
-        case "string":
-            return "text; put it in quotes"
+        case "boolean" | "string" as kind:
+            return {"boolean": "true or false", "string": "text; put it in quotes"}[kind]
         case _:
             kind = "names to texts" if "patternProperties" in schema else "fields"
             return f"a mapping of {kind}; leave it out for the defaults"

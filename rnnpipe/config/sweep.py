@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator
 from pydantic_core import PydanticCustomError
@@ -16,8 +16,8 @@ Value = bool | int | float | str | None
 
 
 def _check_choice(value: Any) -> Value:
-    if value is None or (isinstance(value, get_args(Value)) and value == value):  # NaN isn't itself
-        return value  # type: ignore[no-any-return]
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
+        return value
     raise PydanticCustomError("choice", "no single value")
 
 
@@ -35,8 +35,8 @@ FieldPath = Annotated[
     Field(
         pattern=TUNED,
         json_schema_extra=_shown(
-            "a field of training, sequence or variants.0, such as training.learning_rate: a sweep tunes one variant"
-            " on the same images"
+            "a field of training, sequence or variants.0, such as training.learning_rate: a sweep tunes one"
+            " variant on the same images"
         ),
     ),
 ]

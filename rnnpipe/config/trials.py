@@ -92,7 +92,7 @@ def check_sweep(config: PipelineConfig) -> None:
 
 
 def sweep_mistakes(config: PipelineConfig) -> list[str]:
-    """Return a line for each field that isn't there, value that it doesn't take, and values that don't fit together.
+    """Return a line a field that isn't there, value that it doesn't take, and values that don't go together.
 
     Tried are the ends of ranges and all choices, together as in a trial: what one field takes may hang on another.
     """

@@ -61,7 +61,7 @@ def sweep_page(folder: Path, facts: SweepFacts) -> str:
 
 
 def interval_of(facts: SweepFacts, trial: TrialFacts) -> tuple[float, float] | None:
-    """Return Wilson's 95 % interval of a trial's validation accuracy; None over several seeds, whose mean it is."""
+    """Return Wilson's 95 % interval of a trial's validation accuracy; None where it is the mean of seeds."""
     if trial.accuracy is None or len(facts.config.seeds) > 1:
         return None
     return wilson_interval(round(trial.accuracy * facts.validated), facts.validated)

@@ -57,7 +57,8 @@ class SweepFacts(Reference):
     def ranked(self) -> list[TrialFacts]:
         """The trials, the best first: finished ones, then those that were stopped, then those that failed."""
         order = ("complete", "pruned", "running", "failed")
-        return sorted(self.trials, key=lambda each: (order.index(each.state), -(each.accuracy or 0.0), each.number))
+        places = {each.number: (order.index(each.state), -(each.accuracy or 0.0)) for each in self.trials}
+        return sorted(self.trials, key=lambda each: (*places[each.number], each.number))
 
     @property
     def paths(self) -> list[str]:
@@ -80,7 +81,8 @@ def sweep_name(config: PipelineConfig, first: Recipe) -> str:
     """
     assert config.sweep is not None
     asked = config.sweep.model_dump(mode="json", exclude=FREE)
-    return f"{config.name}-{digest_of({'training': first.inputs, 'seeds': list(config.seeds), 'sweep': asked})[:8]}"
+    shared = {"training": first.inputs, "seeds": list(config.seeds), "sweep": asked}
+    return f"{config.name}-{digest_of(shared)[:8]}"
 
 
 def sweep_folder(workspace: Path, name: str) -> Path:

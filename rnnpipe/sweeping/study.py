@@ -1,7 +1,7 @@
 """A sweep's trials: proposed by Optuna, told what came out, and taken up again after a kill.
 
-What is proposed is a function of seed, number of the trial and the trials told so far: each has a sampler of its own,
-as one that was made anew after a kill would propose what it has proposed before.
+What is proposed is a function of seed, number of the trial and the trials told so far: each has a sampler of its
+own, as one that was made anew after a kill would propose what it has proposed before.
 """
 
 import contextlib
@@ -75,7 +75,7 @@ class Study:
 
     @guarded
     def next(self) -> Trial | None:
-        """Return the next trial: first those that were begun and not told of, then new ones; None after the last."""
+        """Return the next trial, first those that were begun and not told of; None after the last."""
         was_begun = bool(self._begun)
         number = self._begun.pop(0) if was_begun else len(self._all())
         if not was_begun and number >= self._plan.trials:

@@ -1,4 +1,4 @@
-"""A sweep in MLflow: each training of a trial is a run, and the sweep itself is one, with its figures and its page.
+"""A sweep in MLflow: each training of a trial is a run, and the sweep itself is one, with figures and page.
 
 tags  rnnpipe.sweep (its name), rnnpipe.trial (its number), rnnpipe.trial_state
 """
@@ -89,9 +89,8 @@ def record_sweep(tracking: Tracking, facts: SweepFacts, folder: Path, tags: Mapp
     """
     ended = [each for each in facts.trials if each.ended_at_ms is not None]
     started_at_ms = min((each.ended_at_ms or 0 for each in ended), default=time.time_ns() // 1_000_000)
-    spec = RunSpec(
-        sweep_key(facts.name), f"sweep {facts.name}", _params(facts), {**tags, SWEEP_TAG: facts.name}, started_at_ms
-    )
+    own = {**tags, SWEEP_TAG: facts.name}
+    spec = RunSpec(sweep_key(facts.name), f"sweep {facts.name}", _params(facts), own, started_at_ms)
     run_id = start_run(tracking, spec)
     log_points(tracking, run_id, _course(ended))
     counts = {state: sum(each.state == state for each in facts.trials) for state in STATUSES}
@@ -104,7 +103,7 @@ def record_sweep(tracking: Tracking, facts: SweepFacts, folder: Path, tags: Mapp
     log_artifact_files(tracking, run_id, files, "")
     finish_run(tracking, run_id, "FINISHED", now_ms)
     best = facts.best
-    set_tags(tracking, run_id, {**spec.tags, "rnnpipe.best_trial": "" if best is None else best.number})
+    set_tags(tracking, run_id, {**own, "rnnpipe.best_trial": "" if best is None else best.number})
     return run_id
 
 

@@ -26,6 +26,7 @@ PROMISE = "no traceback, and the exit code that is documented for it"
 WORK = {
     "run": "flows.run.run_flow",
     "retrain": "flows.run.run_flow",
+    "sweep": "rnnpipe.config.trials.check_sweep",
     "demos": "flows.run.run_flow",
     "ui": "flows.pages.serve_pages",
     "up": "flows.server.keep_server",

@@ -18,9 +18,9 @@ from rnnpipe.cli import cli, main
 
 HEAVY = {"torch", "torchvision", "numpy", "sklearn", "matplotlib", "prefect", "mlflow", "pandas"}
 COMMANDS = (
-    "run", "runs", "retrain", "why", "report", "compare", "sync", "validate", "variants", "datasets", "demos",
-    "predict", "demo", "reproduce", "champions", "promote", "rollback", "prune", "serve-model", "deploy", "serve",
-    "worker", "announce", "stack", "ui", "up", "down", "doctor", "completion",
+    "run", "runs", "retrain", "sweep", "why", "report", "compare", "sync", "validate", "variants", "datasets",
+    "demos", "predict", "demo", "reproduce", "champions", "promote", "rollback", "prune", "serve-model", "deploy",
+    "serve", "worker", "announce", "stack", "ui", "up", "down", "doctor", "completion",
 )  # fmt: skip
 
 

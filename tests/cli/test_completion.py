@@ -50,6 +50,7 @@ def tab(workspace: Workspace, *words: str) -> list[str]:
         (["promo"], ["promote"]),
         (["run", "c.yaml", "--s"], ["--set"]),
         (["run", "c.yaml", "--set", "training.ep"], ["compopt -o nospace", "training.epochs="]),
+        (["sweep", "c.yaml", "--set", "sweep.tri"], ["compopt -o nospace", "sweep.trials="]),
         (["why", "c.yaml", "--set", "variants.0.hid"], ["compopt -o nospace", "variants.0.hidden_size="]),
         (["predict", "dig"], ["digits-rows"]),
         (["rollback", "digits-r"], ["digits-rows"]),

@@ -43,7 +43,8 @@ def trial_course(points: Sequence[Point]) -> Figure:
         (pruned, {"color": "#8A939C", "marker": "x"}, "stopped early"),
     ):
         if some:
-            axes.scatter([each.number for each in some], [each.accuracy for each in some], label=label, s=24, **style)
+            numbers, accuracies = [each.number for each in some], [each.accuracy for each in some]
+            axes.scatter(numbers, accuracies, label=label, s=24, **style)
     best = np.maximum.accumulate([each.accuracy for each in finished])
     axes.step([each.number for each in finished], best, where="post", color=COLOURS[1], label="best so far")
     axes.legend(frameon=False, fontsize=9)
