@@ -146,13 +146,20 @@ class Trials:
     def _conclude(self, one: UnderWay) -> None:
         """Tell Optuna, MLflow and the display what came of a trial."""
         number, errors = one.trial.number, [each.exception() for each in one.trainings.values()]
-        about = {"epochs": one.watch.epochs, "trainings": [each.key for each in one.recipes.values()]}
+        about: dict[str, Any] = {
+            "epochs": one.watch.epochs,
+            "trainings": [each.key for each in one.recipes.values()],
+        }
         if one.watch.reason:
             self._study.tell(number, "pruned", **about)
         elif error := next(filter(None, errors), None):
             self._fail(one.trial, error, about)
         else:
             trained = [StageRef(**each.result()) for each in one.trainings.values()]
+            if not one.watch.epochs:  # another trial with the same values was training it
+                for label, ref in zip(one.trainings, trained, strict=True):
+                    one.watch.take_stored(label, read_journal(self._session.store.resolve(ref).path))
+                about["epochs"] = one.watch.epochs
             accuracy = fmean(each.facts["validation_accuracy"] for each in trained)
             self._study.tell(number, "complete", accuracy, **about)
             news = ", the best so far" if accuracy > self._best else f"; best so far {self._best:.4f}"

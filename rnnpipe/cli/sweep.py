@@ -76,13 +76,20 @@ def _print(summary: "SweepSummary", run: str) -> None:
         console.print(f"\nnot tracked: {summary.tracking_problem}", style="red", markup=False)
         console.print("  the same command again sends it", markup=False)
     console.print("\nnext:")
-    console.print(f"  {summary.folder / PAGE_FILE}    all of this sweep as one HTML page", markup=False)
+    folder = _short(summary.folder)
+    console.print(f"  {folder / PAGE_FILE}    all of this sweep as one HTML page", markup=False)
     if facts.best is not None:
-        best = shlex.quote(str(summary.folder / BEST_FILE))
+        best = shlex.quote(str(folder / BEST_FILE))
         told = "measures it on the test images, registers it, judges it"
         console.print(f"  {command('run')} {best}    {told}", markup=False)
         values = " ".join(f"--set {shlex.quote(each)}" for each in summary.overrides)
         console.print(f"  {command(run)} {values}    the same", markup=False, soft_wrap=True)
+
+
+def _short(folder: Path) -> Path:
+    """Return a folder as it is named from here, where it lies below."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _accuracy(facts: "SweepFacts", best: "TrialFacts") -> str:

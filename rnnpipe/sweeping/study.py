@@ -100,11 +100,14 @@ class Study:
     def report(self, number: int, epoch: int, accuracy: float) -> bool:
         """Tell the validation accuracy after an epoch, from 1; return whether the trial promises too little.
 
-        Of an epoch that was told before, the first accuracy stays.
+        Of an epoch that was told before a kill, the first accuracy stays, and the trial was let go on then.
         """
-        trial = self._trials[number]
-        if epoch - 1 not in self._storage.get_trial(self._place(number)).intermediate_values:
-            trial.report(accuracy, epoch - 1)
+        trial, step = self._trials[number], epoch - 1  # Optuna counts from 0
+        told = self._storage.get_trial(self._place(number)).intermediate_values
+        if step not in told:
+            trial.report(accuracy, step)
+        elif step < max(told):
+            return False
         return trial.should_prune()
 
     @guarded
