@@ -146,10 +146,8 @@ class Trials:
     def _conclude(self, one: UnderWay) -> None:
         """Tell Optuna, MLflow and the display what came of a trial."""
         number, errors = one.trial.number, [each.exception() for each in one.trainings.values()]
-        about: dict[str, Any] = {
-            "epochs": one.watch.epochs,
-            "trainings": [each.key for each in one.recipes.values()],
-        }
+        keys = [each.key for each in one.recipes.values()]
+        about: dict[str, Any] = {"epochs": one.watch.epochs, "trainings": keys}
         if one.watch.reason:
             self._study.tell(number, "pruned", **about)
         elif error := next(filter(None, errors), None):
