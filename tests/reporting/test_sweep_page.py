@@ -44,7 +44,7 @@ def test_a_sweep_is_drawn_and_told_on_one_page(tmp_path: Path) -> None:
     assert [path.stem for path in drawn] == ["trials", "parallel_coordinates", "importance"]
     for path in drawn:
         with Image.open(path) as picture:
-            assert picture.width > 500 and len(set(picture.convert("L").resize((64, 64)).getdata())) > 5
+            assert picture.width > 500 and len(picture.convert("L").getcolors() or ()) > 20
     assert [path.read_bytes() for path in draw_sweep(tmp_path / "again", facts)] == [p.read_bytes() for p in drawn]
     page = sweep_page(tmp_path, facts)
     for text in (
