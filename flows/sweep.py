@@ -94,7 +94,7 @@ def sweep(
         with open_study(session.workspace, sweep_name(config, first), config) as study:
             asked = config.sweep.trials if config.sweep else 0
             session.progress.stage(f"sweep {study.name}", f"{study.finished} of {asked} trials have ended")
-            trials = Trials(session, config, dataset, study)
+            trials = Trials(session, config, study, dataset=dataset, sequences=sequences)
             trials.run()
             facts = SweepFacts(
                 name=study.name, config=config, validated=sequences.facts["validation"], trials=study.trials(),

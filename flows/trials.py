@@ -87,9 +87,11 @@ class UnderWay:
 class Trials:
     """Runs the trials of a sweep, several at a time, until there are as many as were asked for."""
 
-    def __init__(self, session: Session, config: PipelineConfig, dataset: StageRef, study: Study) -> None:
+    def __init__(
+        self, session: Session, config: PipelineConfig, study: Study, *, dataset: StageRef, sequences: StageRef
+    ) -> None:
         self._session, self._config, self._dataset, self._study = session, config, dataset, study
-        self._sequences: dict[str, StageRef] = {}
+        self._sequences = {config.sequence: sequences}  # by how images are read
         self._recorded: dict[int, Pending] = {}
         self._best = max(
             (each.accuracy or 0.0 for each in study.trials() if each.state == "complete"), default=0.0
@@ -138,10 +140,9 @@ class Trials:
         )  # fmt: skip
 
     def _sequences_of(self, config: PipelineConfig) -> StageRef:
-        key = config.sequence.model_dump_json()
-        if key not in self._sequences:
-            self._sequences[key] = sequences_of(self._session, config, self._dataset)
-        return self._sequences[key]
+        if config.sequence not in self._sequences:
+            self._sequences[config.sequence] = sequences_of(self._session, config, self._dataset)
+        return self._sequences[config.sequence]
 
     def _conclude(self, one: UnderWay) -> None:
         """Tell Optuna, MLflow and the display what came of a trial."""

@@ -118,7 +118,7 @@ class SweepConfig(Section):
     pruning: bool = Field(
         True,
         description="Stop a trial whose best validation accuracy so far is below the median of the finished ones"
-        " after as many epochs (from the second epoch on, once five have finished).",
+        " after as many epochs (after a third of the config's epochs, once five have finished).",
     )
     parallel: int | None = Field(
         None,

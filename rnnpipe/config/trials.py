@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import random
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from rnnpipe.catalogue import VARIANTS
 from rnnpipe.config.mistakes import MAX_MISTAKES, expected_at, kind_at, list_mistakes
 from rnnpipe.config.pipeline import PipelineConfig
+from rnnpipe.config.reading import parse_yaml
 from rnnpipe.config.sweep import SweepParameter, Value
 from rnnpipe.errors import ConfigError
 
@@ -19,6 +21,7 @@ MAX_COMBINATIONS = 1000  # that are tried; of more, so many at random
 MAX_WRONG = 50
 NUMBERS = ("integer", "number")
 SIZES = ("hidden_size", "num_layers")
+WORD = re.compile("[a-z][a-z0-9-]*")  # needs no quotes in YAML, unless it means something there
 EXPERIMENT_CHARACTERS = 56
 
 Values = Mapping[str, Value]
@@ -67,7 +70,12 @@ def best_config(config: PipelineConfig, values: Values) -> dict[str, Any]:
 
 def overrides_of(values: Values) -> list[str]:
     """Return what `--set` takes to set these values."""
-    return [f"{path}={json.dumps(value)}" for path, value in values.items()]
+    return [f"{path}={_as_yaml(value)}" for path, value in values.items()]
+
+
+def _as_yaml(value: Value) -> str:
+    is_word = isinstance(value, str) and bool(WORD.fullmatch(value)) and parse_yaml(value, "") == value
+    return str(value) if is_word else json.dumps(value)
 
 
 def bounds_of(path: str, parameter: SweepParameter) -> tuple[int | float, int | float]:

@@ -16,13 +16,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rnnpipe.config import PipelineConfig
 from rnnpipe.config.mistakes import kind_at
-from rnnpipe.config.sweep import SweepConfig, SweepParameter
+from rnnpipe.config.sweep import SweepParameter
 from rnnpipe.config.trials import bounds_of
 from rnnpipe.files import digest_of
 from rnnpipe.sweeping.facts import State, TrialFacts
 from rnnpipe.sweeping.storage import check_storage, guarded, hold_sweep, open_storage
 
-FINISHED_BEFORE_PRUNING, EPOCHS_BEFORE_PRUNING = 5, 1
+FINISHED_BEFORE_PRUNING, SHARE_BEFORE_PRUNING = 5, 1 / 3  # trials; epochs, of those of the config
 STATES: dict[State, Any] = {
     "complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL,
 }  # fmt: skip
@@ -45,21 +45,22 @@ def open_study(workspace: Path, name: str, config: PipelineConfig) -> "Iterator[
     url = check_storage(workspace)
     storage = open_storage(url)
     with hold_sweep(storage, name):
-        yield Study(storage, name, config.sweep, url)
+        yield Study(storage, name, config, url)
 
 
 class Study:
     """The trials of a sweep; safe to use from many threads of one process."""
 
-    def __init__(self, storage: Any, name: str, plan: SweepConfig, url: str = "") -> None:
+    def __init__(self, storage: Any, name: str, config: PipelineConfig, url: str) -> None:
+        assert config.sweep is not None
         self.lock, self.url = threading.RLock(), url
-        self.name, self._plan, self._storage = name, plan, storage
+        self.name, self._plan, self._storage = name, config.sweep, storage
         self._trials: dict[int, optuna.Trial] = {}
-        self._open(name)
+        self._open(name, round(config.training_of(config.variants[0]).epochs * SHARE_BEFORE_PRUNING))
 
     @guarded
-    def _open(self, name: str) -> None:
-        pruner = optuna.pruners.MedianPruner(FINISHED_BEFORE_PRUNING, EPOCHS_BEFORE_PRUNING)
+    def _open(self, name: str, unpruned_epochs: int) -> None:
+        pruner = optuna.pruners.MedianPruner(FINISHED_BEFORE_PRUNING, max(unpruned_epochs, 1))
         self._study = optuna.create_study(
             storage=self._storage, study_name=name, direction="maximize", load_if_exists=True,
             pruner=pruner if self._plan.pruning else optuna.pruners.NopPruner(),

@@ -19,8 +19,9 @@ def config_of(**plan: Any) -> PipelineConfig:
         "variants.0.hidden_size": {"low": 16, "high": 64, "step": 16},
         "training.schedule": {"choices": ["constant", "one-cycle"]},
     }
+    training = {"epochs": EPOCHS}
     return PipelineConfig.model_validate(
-        {"variants": [{"name": "gru"}], "sweep": {"parameters": parameters, **plan}}
+        {"variants": [{"name": "gru"}], "training": training, "sweep": {"parameters": parameters, **plan}}
     )
 
 

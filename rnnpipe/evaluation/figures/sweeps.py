@@ -13,7 +13,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from rnnpipe.evaluation.figures.style import COLOURS, name_axes, new_figure, shorten
 
 ACCURACY = "validation\naccuracy"
-PALE, DARK = "#D5DCE3", COLOURS[0]
+PALE, DARK, STOPPED = "#BFD3E3", COLOURS[0], "#B4BAC0"
+BEHIND = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.8}  # a label, so that lines don't hide it
 
 
 class Point(NamedTuple):
@@ -40,7 +41,7 @@ def trial_course(points: Sequence[Point]) -> Figure:
     pruned = [point for point in points if point.is_pruned]
     for some, style, label in (
         (finished, {"color": COLOURS[0], "marker": "o"}, "finished"),
-        (pruned, {"color": "#8A939C", "marker": "x"}, "stopped early"),
+        (pruned, {"color": STOPPED, "marker": "x"}, "stopped early"),
     ):
         if some:
             numbers, accuracies = [each.number for each in some], [each.accuracy for each in some]
@@ -69,41 +70,49 @@ def importance_bars(importance: Mapping[str, float]) -> Figure:
 
 
 def parallel_coordinates(points: Sequence[Point], axes_of: Sequence[Axis]) -> Figure:
-    """Draw each trial as a line through its values, the better the darker; stopped ones are dashed.
+    """Draw each trial as a line through its values, the better the darker; stopped ones are dashed and end low.
 
+    The scale of the accuracy is that of the finished trials: one that was stopped had no time to come that far.
     Source: A. Inselberg, “The plane with parallel coordinates”, 1985.
     """
     figure, (axes,) = new_figure(max(7.0, 2.2 * (len(axes_of) + 1)), 5)
-    accuracies = [point.accuracy for point in points]
-    low, high = min(accuracies), max(accuracies)
+    finished = [point.accuracy for point in points if not point.is_pruned]
+    low, best = min(finished), max(finished)
+    scale = Normalize(low, best if best > low else low + 1e-9, clip=True)
     shading = LinearSegmentedColormap.from_list("trials", [PALE, DARK])
-    scale = Normalize(low, high if high > low else low + 1e-9)
     columns = [_heights([point.values[axis.name] for point in points], axis) for axis in axes_of]
-    columns.append([float(scale(accuracy)) for accuracy in accuracies])
-    best = max(accuracies)
-    for place in sorted(range(len(points)), key=lambda place: accuracies[place]):
-        point = points[place]
-        is_best = point.accuracy == best and not point.is_pruned
+    columns.append([float(scale(point.accuracy)) for point in points])
+    for place in sorted(
+        range(len(points)), key=lambda place: (not points[place].is_pruned, points[place].accuracy)
+    ):
+        heights = [column[place] for column in columns]
         axes.plot(
-            range(len(columns)), [column[place] for column in columns],
-            color=COLOURS[1] if is_best else shading(scale(point.accuracy)), linewidth=2.4 if is_best else 1.3,
-            linestyle="--" if point.is_pruned else "-",
-        )  # fmt: skip
+            range(len(columns)), heights, **_line(points[place], best, shading(scale(points[place].accuracy)))
+        )
     for place, axis in enumerate(axes_of):
         _label_axis(axes, place, axis, [point.values[axis.name] for point in points])
     axes.grid(False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.set_yticks([])
-    axes.set_ylim(-0.06, 1.06)
+    axes.set_ylim(-0.06, 1.08)
     axes.set_xlim(-0.3, len(columns) - 0.7)
     for place in range(len(columns)):
         axes.axvline(place, color="#999999", linewidth=0.8, zorder=0)
     names = [shorten(axis.name.rpartition(".")[2], 20) for axis in axes_of]
     axes.set_xticks(range(len(columns)), [*names, ACCURACY], fontsize=9, parse_math=False)
-    axes.set_title("Each trial as a line through its values; the best in orange, stopped ones dashed", loc="left",
+    axes.set_title("Each trial as a line through its values: best in orange, stopped early dashed", loc="left",
                    fontsize=11)  # fmt: skip
     figure.colorbar(ScalarMappable(scale, shading), ax=axes, format=PercentFormatter(1, decimals=1), pad=0.01)
     return figure
+
+
+def _line(point: Point, best: float, colour: Any) -> dict[str, Any]:
+    """Return how a trial's line looks."""
+    if point.is_pruned:
+        return {"color": STOPPED, "linewidth": 0.9, "linestyle": "--"}
+    return (
+        {"color": COLOURS[1], "linewidth": 2.4} if point.accuracy == best else {"color": colour, "linewidth": 1.4}
+    )
 
 
 def _heights(values: Sequence[Any], axis: Axis) -> list[float]:
@@ -124,4 +133,5 @@ def _label_axis(axes: Any, place: int, axis: Axis, values: Sequence[Any]) -> Non
     else:
         marks = [(0.0, f"{min(values):.3g}"), (1.0, f"{max(values):.3g}")]
     for height, text in marks:
-        axes.text(place + 0.03, height, shorten(text, 14), fontsize=8, va="bottom", parse_math=False)
+        label = shorten(text, 14)
+        axes.text(place + 0.03, height + 0.015, label, fontsize=8, va="bottom", bbox=BEHIND, parse_math=False)
