@@ -27,7 +27,8 @@ WAIT_S = 60  # for another writer of the same SQLite file
 MAX_REASON_CHARACTERS = 300
 
 logger = logging.getLogger(__name__)
-Given, Result = ParamSpec("Given"), TypeVar("Result")
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 def check_storage(workspace: Path) -> str:

@@ -109,7 +109,7 @@ class Study:
             trial.report(accuracy, step)
         elif step < max(told):
             return False
-        return trial.should_prune()
+        return bool(trial.should_prune())
 
     @guarded
     def tell(self, number: int, state: State, accuracy: float | None = None, **about: Any) -> None:
@@ -145,7 +145,7 @@ class Study:
         return {path: float(share) for path, share in found.items()}
 
     def _all(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
+        return list(self._study.get_trials(deepcopy=False))
 
     def _place(self, number: int) -> int:
         return int(self._storage.get_trial_id_from_study_id_trial_number(self._id, number))

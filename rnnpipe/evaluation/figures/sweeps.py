@@ -39,13 +39,13 @@ def trial_course(points: Sequence[Point]) -> Figure:
     figure, (axes,) = new_figure(8, 4.2)
     finished = [point for point in points if not point.is_pruned]
     pruned = [point for point in points if point.is_pruned]
-    for some, style, label in (
-        (finished, {"color": COLOURS[0], "marker": "o"}, "finished"),
-        (pruned, {"color": STOPPED, "marker": "x"}, "stopped early"),
+    for some, colour, marker, label in (
+        (finished, COLOURS[0], "o", "finished"),
+        (pruned, STOPPED, "x", "stopped early"),
     ):
         if some:
             numbers, accuracies = [each.number for each in some], [each.accuracy for each in some]
-            axes.scatter(numbers, accuracies, label=label, s=24, **style)
+            axes.scatter(numbers, accuracies, s=24, color=colour, marker=marker, label=label)
     best = np.maximum.accumulate([each.accuracy for each in finished])
     axes.step([each.number for each in finished], best, where="post", color=COLOURS[1], label="best so far")
     axes.legend(frameon=False, fontsize=9)
