@@ -17,7 +17,8 @@ from rnnpipe.tracking.judged import FAILED, Basis, Judged, judged_versions
 CODE_FOLDERS, CODE_FILES = ("data", "evaluation", "models", "training"), ("runtime.py",)
 # who else is asked for the images, where they lie, how runs are called and kept: none of it changes a verdict
 LEFT_OUT = {
-    "name": True, "tracking": True, "sweep": True, "data": {"folder", "mirrors"}, "training": {"preflight"},
+    "name": True, "tracking": True, "sweep": True, "data": {"folder", "file", "mirrors"},
+    "training": {"preflight"},
 }  # fmt: skip
 
 

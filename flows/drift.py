@@ -19,7 +19,13 @@ def check_drift(session: Session, config: PipelineConfig, dataset: StageRef) -> 
 
     DataError for images on which a training would be lost or couldn't be compared with the champion's.
     """
-    new = Profile.model_validate(read_json(session.store.resolve(dataset).path / PROFILE))
+    profile = session.store.resolve(dataset).path / PROFILE
+    if not profile.exists():
+        session.progress.stage(
+            "drift", f"not known: only images are compared, and {config.data.name} holds series"
+        )
+        return None
+    new = Profile.model_validate(read_json(profile))
     champion, old = _champions_images(session, config)
     check_images(new, old, champion)
     if old is None:

@@ -3,6 +3,7 @@
 A stage's cache key in Prefect is its key in the store, so that a skipped stage shows as Cached.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,13 @@ STAGE: Json = {"cache_key_fn": stage_key, "persist_result": True, "result_serial
 )  # fmt: skip
 def download_dataset(recipe: Recipe, config: PipelineConfig) -> Json:
     """Bring the images into the store."""
-    downloads = session().workspace / "downloads"
-    entry = session().store.ensure(
-        recipe, lambda folder: build_dataset(config.data, downloads, folder), session().run
-    )
+    current, name = session(), f"dataset {config.data.name}"
+
+    def build(folder: Path) -> Json:
+        tell = partial(current.progress.stage, name)
+        return build_dataset(config.data, current.workspace / "downloads", folder, tell=tell)
+
+    entry = current.store.ensure(recipe, build, current.run)
     return entry.ref.model_dump()
 
 
@@ -167,11 +171,11 @@ def apply_verdict(
     in the folder `figures`. `card` is the version's model card.
     """
     store, pictures = session().store, list[Path]()
-    if measured:
+    images = store.resolve(StageRef(**dataset)).path / TEST_IMAGES_FILE
+    if measured and images.exists():  # data that are series have none
         from rnnpipe.evaluation.changes import draw_changes  # brings matplotlib
 
         candidate, champion = (Standing.read("", store.resolve(StageRef(**each)).path) for each in measured)
-        images = store.resolve(StageRef(**dataset)).path / TEST_IMAGES_FILE
         pictures = draw_changes(figures, images, candidate, champion)
     return promotion.apply_verdict(
         session().tracking(config), version, verdict, run_id=run_id, pictures=pictures, card=card

@@ -7,7 +7,7 @@ class (or function), a line here and a parameter in its test: CONTRIBUTING.md sh
 
 import pkgutil
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from rnnpipe.plugins import add_plugins
 
@@ -39,7 +39,10 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Where a dataset comes from. `load` is called as load(spec, config, downloads) -> RawDataset."""
+    """Where a dataset comes from. `load` is called as load(spec, config, downloads).
+
+    It returns a RawDataset, or a RawSeries where the dataset `holds` series.
+    """
 
     summary: str
     load: str
@@ -47,19 +50,24 @@ class DatasetSpec:
     has_test_split: bool = True
     torchvision_class: str = ""
     files: tuple[SourceFile, ...] = ()
+    holds: Literal["images", "series"] = "images"
 
 
 @dataclass(frozen=True)
 class SequenceSpec:
-    """A sequence transform. `build` is called as build(image_size, config)."""
+    """A sequence transform. `build` is called as build(image_size, config); with (T, I) if it `reads` series."""
 
     summary: str
     build: str
+    reads: Literal["images", "series"] = "images"
 
 
 @dataclass(frozen=True)
 class VariantSpec:
-    """A recurrent variant. `build` is called as build(input_size, config) and returns an encoder."""
+    """A recurrent variant. `build` is called as build(input_size, config) and returns an encoder.
+
+    One that `reads_lengths` takes a second argument, or None: the number of steps of each sequence, lengths_B.
+    """
 
     summary: str
     build: str
@@ -67,6 +75,7 @@ class VariantSpec:
     hidden_size: int
     num_layers: int = 1
     options: frozenset[str] = frozenset()
+    reads_lengths: bool = False
 
 
 DATASETS: dict[str, DatasetSpec] = {
@@ -145,6 +154,18 @@ DATASETS: dict[str, DatasetSpec] = {
         load="rnnpipe.data.folder:load_folder",
         has_test_split=False,
     ),
+    "npz": DatasetSpec(
+        "your own series: numpy's arrays x (N, T, I), y (N), and lengths (N) where they differ",
+        load="rnnpipe.data.npz:load_npz",
+        has_test_split=False,
+        holds="series",
+    ),
+    "parquet": DatasetSpec(
+        "your own series: a table with a row for each time step of each series",
+        load="rnnpipe.data.parquet:load_parquet",
+        has_test_split=False,
+        holds="series",
+    ),
 }  # fmt: skip
 
 SEQUENCES: dict[str, SequenceSpec] = {
@@ -153,6 +174,7 @@ SEQUENCES: dict[str, SequenceSpec] = {
     "pixels": SequenceSpec("one pixel a step, in reading order", "rnnpipe.data.sequences:Pixels"),
     "permuted": SequenceSpec("one pixel a step, in a fixed random order", "rnnpipe.data.sequences:Permuted"),
     "patches": SequenceSpec("one square patch a step, in reading order", "rnnpipe.data.sequences:Patches"),
+    "as-is": SequenceSpec("series as they are, one time step a step", "rnnpipe.data.sequences:AsIs", "series"),
 }
 
 DAIR_TUTORIAL = "dair.ai, “RNNs with PyTorch”"
@@ -172,22 +194,26 @@ VARIANTS: dict[str, VariantSpec] = {
         f"{DAIR_TUTORIAL}, CleanBasicRNN", hidden_size=128, options=frozenset({"nonlinearity"})),
     "image-rnn": VariantSpec(
         "nn.RNN, one layer of 150", "rnnpipe.models.layers:Rnn",
-        f"{DAIR_TUTORIAL}, ImageRNN", hidden_size=150, options=LAYER_OPTIONS | {"nonlinearity"}),
+        f"{DAIR_TUTORIAL}, ImageRNN", hidden_size=150, options=LAYER_OPTIONS | {"nonlinearity"},
+        reads_lengths=True),
     "rnn": VariantSpec(
         "nn.RNN, two layers of 128", "rnnpipe.models.layers:Rnn",
-        LOEBER_TUTORIAL, hidden_size=128, num_layers=2, options=LAYER_OPTIONS | {"nonlinearity"}),
+        LOEBER_TUTORIAL, hidden_size=128, num_layers=2, options=LAYER_OPTIONS | {"nonlinearity"},
+        reads_lengths=True),
     "gru": VariantSpec(
         "nn.GRU, two layers of 128", "rnnpipe.models.layers:Gru",
-        LOEBER_TUTORIAL, hidden_size=128, num_layers=2, options=LAYER_OPTIONS),
+        LOEBER_TUTORIAL, hidden_size=128, num_layers=2, options=LAYER_OPTIONS, reads_lengths=True),
     "lstm": VariantSpec(
         "nn.LSTM, two layers of 128", "rnnpipe.models.layers:Lstm",
-        LOEBER_TUTORIAL, hidden_size=128, num_layers=2, options=LAYER_OPTIONS),
+        LOEBER_TUTORIAL, hidden_size=128, num_layers=2, options=LAYER_OPTIONS, reads_lengths=True),
     "min-gru": VariantSpec(
         "minGRU, all steps at once by a scan, two layers of 128", "rnnpipe.models.minimal:MinGru",
-        FENG_PAPER, hidden_size=128, num_layers=2, options=frozenset({"num_layers", "dropout"})),
+        FENG_PAPER, hidden_size=128, num_layers=2, options=frozenset({"num_layers", "dropout"}),
+        reads_lengths=True),
     "min-lstm": VariantSpec(
         "minLSTM, all steps at once by a scan, two layers of 128", "rnnpipe.models.minimal:MinLstm",
-        FENG_PAPER, hidden_size=128, num_layers=2, options=frozenset({"num_layers", "dropout"})),
+        FENG_PAPER, hidden_size=128, num_layers=2, options=frozenset({"num_layers", "dropout"}),
+        reads_lengths=True),
 }  # fmt: skip
 
 # Why a name that another package registers can't be used, by name.

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,9 +172,12 @@ def _sequences(record: Record, config: PipelineConfig, means: Means) -> Entry:
     store, downloads = Store(means.workspace / "store"), means.workspace / "downloads"
     dataset = _stored_dataset(store, record.dataset_digest)
     if dataset is None:
-        means.tell(f"dataset {config.data.name}", "made again: the store has no such images")
+        tell = partial(means.tell, f"dataset {config.data.name}")
+        tell("made again: the store has no such images")
         dataset = store.ensure(
-            dataset_recipe(config.data), lambda folder: build_dataset(config.data, downloads, folder), RUN
+            dataset_recipe(config.data),
+            lambda folder: build_dataset(config.data, downloads, folder, tell=tell),
+            RUN,
         )
     _check_digest("images", dataset, record.dataset_digest)
     images = dataset

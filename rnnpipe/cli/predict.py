@@ -1,4 +1,4 @@
-"""predict: image files in, classes and probabilities out."""
+"""predict: files of images or series in, classes and probabilities out."""
 
 import json
 import os
@@ -9,37 +9,40 @@ import click
 from rnnpipe.cli.words import model_argument
 
 
-@click.command(short_help="Classify images with a registered model.")
+@click.command(short_help="Classify images or series with a registered model.")
 @model_argument()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--invert", is_flag=True, help="For dark strokes on light paper; MNIST and digits are light on dark."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON line an image, with every class.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line an image or series, with every class.")
 def predict(model: str, images: tuple[Path, ...], invert: bool, as_json: bool) -> int:
-    """Classify IMAGES, files or folders, with MODEL: NAME (its champion), models:/NAME@ALIAS or models:/NAME/3."""
+    """Classify IMAGES, files or folders, with MODEL: NAME (its champion), models:/NAME@ALIAS or models:/NAME/3.
+
+    A model of series takes .npz and .parquet files instead, in the layout that it was trained on, without labels.
+    """
     paths = _image_files(images)
     from rnnpipe.cli.opening import open_registry
-    from rnnpipe.errors import DataError
     from rnnpipe.tracking.promotion import fetch_model
     from rnnpipe.tracking.registry import resolve_model_uri
 
     tracking, workspace = open_registry()
     version = resolve_model_uri(tracking, model)
     click.echo(f"{version.uri}: {version.tags.get('rnnpipe.variant', '')}", err=True)
-    from rnnpipe.evaluation.deploy import classify_files
+    from rnnpipe.evaluation.answers import answers
 
     code = 0
-    for path, probabilities in classify_files(fetch_model(tracking, version, workspace), paths, invert=invert):
-        if isinstance(probabilities, DataError):
-            click.secho(f"error: {probabilities}", fg="red", err=True)
-            code = probabilities.exit_code
+    for answer in answers(fetch_model(tracking, version, workspace), paths, invert=invert):
+        if answer.error is not None:
+            click.secho(f"error: {answer.error}", fg="red", err=True)
+            code = answer.error.exit_code
             continue
-        best = max(probabilities, key=lambda name: probabilities[name])
         if as_json:
-            click.echo(json.dumps({"image": str(path), "class": best, "probabilities": probabilities}))
+            told = {**answer.named, "class": answer.best, "probabilities": answer.probabilities}
+            click.echo(json.dumps(told))
         else:
-            click.echo(f"{_printable(path)}  {best}  {probabilities[best]:.4f}")
+            shown = "  ".join(_printable(each) for each in answer.named.values())
+            click.echo(f"{shown}  {answer.best}  {answer.probabilities[answer.best]:.4f}")
     return code
 
 
@@ -77,6 +80,6 @@ def _images_below(folder: Path) -> list[Path]:
     return shown
 
 
-def _printable(path: Path) -> str:
-    """Return a path for a terminal: bytes that are no UTF-8 and control characters are written as escapes."""
+def _printable(path: Path | str) -> str:
+    """Return a path, or a name, for a terminal: what is no UTF-8 and control characters are written as escapes."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in str(path))

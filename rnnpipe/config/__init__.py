@@ -1,11 +1,11 @@
 """What a run is: frozen models of every setting, and how they are read from YAML."""
 
+from rnnpipe.config.data import DataConfig
 from rnnpipe.config.execution import ExecutionConfig, RayConfig
 from rnnpipe.config.loading import load_config, validate_file
 from rnnpipe.config.pipeline import PipelineConfig
 from rnnpipe.config.registry import RegistryConfig
 from rnnpipe.config.sections import (
-    DataConfig,
     EvaluationConfig,
     SequenceConfig,
     TrackingConfig,

@@ -125,6 +125,12 @@ def _check_path(path: str) -> str:
     return path
 
 
+def _check_file(path: str) -> str:
+    if "\0" in path or not path.strip() or path != path.encode(errors="ignore").decode():
+        raise ValueError("must be the path of a file")
+    return path
+
+
 def _check_threads(value: Any) -> int | Literal["auto"]:
     """Refuse what is neither in one line: of a union pydantic would tell what is wrong with each part."""
     if value == "auto":
@@ -187,6 +193,8 @@ WebAddress = Annotated[str, AfterValidator(_check_address)]
 Storage = Annotated[str, AfterValidator(_check_storage)]
 SharedPlace = Annotated[str, AfterValidator(_check_shared_place)]
 FolderPath = Annotated[str, AfterValidator(_check_path)]
+FilePath = Annotated[str, AfterValidator(_check_file)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_count_seeds)]
 TagValue = Annotated[

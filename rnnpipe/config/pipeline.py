@@ -8,11 +8,12 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
+from rnnpipe.catalogue import DATASETS, SEQUENCES
+from rnnpipe.config.data import DataConfig
 from rnnpipe.config.execution import ExecutionConfig
 from rnnpipe.config.fields import MAX_SEEDS, Clash, PlainName, Section, Seeds, or_their_number
 from rnnpipe.config.registry import RegistryConfig
 from rnnpipe.config.sections import (
-    DataConfig,
     EvaluationConfig,
     SequenceConfig,
     TrackingConfig,
@@ -26,7 +27,7 @@ class PipelineConfig(Section):
     """A pipeline run: data, sequence transform, variants, and how they are trained and judged."""
 
     name: PlainName = Field("pipeline", description="Name of the run in Prefect's and MLflow's lists.")
-    data: DataConfig = Field(default_factory=DataConfig, description="Which images.")
+    data: DataConfig = Field(default_factory=DataConfig, description="Which images or series.")
     sequence: SequenceConfig = Field(default_factory=SequenceConfig, description="Image to sequence.")
     variants: tuple[VariantConfig, ...] = Field(
         min_length=1, max_length=64, description="The nets that are compared."
@@ -70,14 +71,25 @@ class PipelineConfig(Section):
         if self.sweep and not self.data.validation_fraction:
             reason = "chooses on validation images, never on test images; set data.validation_fraction"
             yield Clash(("sweep", "data.validation_fraction"), reason)
+        held, read = DATASETS[self.data.name].holds, SEQUENCES[self.sequence.name].reads
+        if held != read:
+            valid = ", ".join(name for name, spec in SEQUENCES.items() if spec.reads == held)
+            reason = f"reads {read}, and {self.data.name} holds {held}; choose one of {valid}"
+            yield Clash(("sequence.name", "data.name"), reason)
+        for change in ("shift_pixels", "rotation_degrees", "zoom_fraction"):
+            if held == "series" and getattr(self.training, change):
+                fields = (f"training.{change}", "data.name")
+                yield Clash(fields, f"is for images, and {self.data.name} holds series; set it to 0")
 
     @property
     def task(self) -> str:
         """The task that models compete in, such as mnist-rows: default experiment and registered model."""
         dataset = self.data.name
-        if dataset == "folder" and self.data.folder:
-            name = Path(os.path.realpath(self.data.folder)).name.lower()  # resolve() raises on links in a circle
-            dataset = re.sub(r"[^a-z0-9]+", "-", name)[:40].strip("-") or "folder"
+        own = self.data.folder or self.data.file
+        if own:
+            path = Path(os.path.realpath(own))  # resolve() raises on links in a circle
+            name = (path.name if self.data.folder else path.stem).lower()
+            dataset = re.sub(r"[^a-z0-9]+", "-", name)[:40].strip("-") or dataset
         return f"{dataset}-{self.sequence.name}"
 
     @property

@@ -1,15 +1,13 @@
 """The sections of a config: one frozen model each, every field with its description, unit and range."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from rnnpipe.catalogue import VARIANTS
 from rnnpipe.config.fields import (
     Clash,
-    DatasetName,
-    FolderPath,
     PlainName,
     Section,
     Seed,
@@ -17,10 +15,7 @@ from rnnpipe.config.fields import (
     Storage,
     TagValue,
     VariantName,
-    WebAddress,
 )
-
-Pixels = Annotated[int, Field(ge=4, le=512)]
 
 
 def _without_default(schema: dict[str, Any]) -> None:
@@ -28,57 +23,18 @@ def _without_default(schema: dict[str, Any]) -> None:
     schema.pop("default", None)
 
 
-class DataConfig(Section):
-    """Which images, from where, and how they are split."""
-
-    name: DatasetName = Field("digits", description="Dataset; `rnnpipe datasets` lists them.")
-    folder: FolderPath | None = Field(
-        None, description="Your images, for `name: folder`: a path with one sub-folder a class."
-    )
-    image_size: tuple[Pixels, Pixels] | None = Field(
-        None,
-        description="Height and width in pixels that `folder` images are resized to (4 to 512; 28 x 28).",
-    )
-    mirrors: tuple[WebAddress, ...] = Field(
-        (), description="Base URLs (http or https) tried before the dataset's own, in this order."
-    )
-    validation_fraction: float = Field(
-        0.1,
-        ge=0,
-        le=0.5,
-        description="Share of the training images kept for validation (0 to 0.5; 0 = none).",
-    )
-    test_fraction: float = Field(
-        0.2,
-        ge=0.05,
-        le=0.5,
-        description="Share kept for testing where a dataset has no test split of its own.",
-    )
-    split_seed: Seed = Field(0, description="Seed of the splits; the same seed gives the same images.")
-    limit: int | None = Field(
-        None,
-        ge=20,
-        le=1_000_000_000,
-        description="Use at most this many images for training and validation, for short tries.",
-    )
-
-    def clashes(self) -> Iterator[Clash]:
-        """Yield what a folder of images needs, and what only it has."""
-        if self.name == "folder" and self.folder is None:
-            yield Clash(("folder", "name"), "`name: folder` needs the path of your images here")
-        for field in ("folder", "image_size"):
-            if self.name != "folder" and getattr(self, field) is not None:
-                yield Clash((field, "name"), f"only for `name: folder`, not for {self.name}")
-
-
 class SequenceConfig(Section):
     """How an image is read as a sequence of T steps of I features."""
 
-    name: SequenceName = Field("rows", description="Transform: rows, columns, pixels, permuted or patches.")
+    name: SequenceName = Field(
+        "rows", description="Transform: rows, columns, pixels, permuted or patches; as-is for series."
+    )
     permutation_seed: Seed = Field(0, description="Seed of the pixel order, for `permuted`.")
     patch_size: int = Field(7, ge=1, le=256, description="Side of a patch in pixels, for `patches`.")
     scaling: Literal["unit", "standard"] = Field(
-        "unit", description="unit: pixels in 0 to 1; standard: also minus mean, over deviation, of training."
+        "unit",
+        description="unit: pixels in 0 to 1, series as they are; standard: also minus mean, over deviation, of"
+        " training (of series for each feature).",
     )
 
 

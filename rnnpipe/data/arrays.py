@@ -2,6 +2,7 @@
 
 import io
 import math
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ def write_pixels(
     images_NHW: Pixels,
     chosen: Indices,
     *,
-    item_shape: tuple[int, int],
+    item_shape: tuple[int, ...],
     transform: Callable[[Pixels], Pixels] = np.asarray,
 ) -> None:
     """Write the chosen images, transformed to `item_shape`, as one .npy file; memory holds a piece at a time."""
@@ -54,12 +55,22 @@ def pixel_statistics(x_NTI: Pixels) -> PixelStatistics:
     counts = np.zeros(WHITE + 1, dtype=np.int64)
     for piece in pieces(len(x_NTI), x_NTI.shape[1:]):
         counts += np.bincount(x_NTI[piece].ravel(), minlength=WHITE + 1)
+        forget_pages(x_NTI)
     levels = list(enumerate(counts.tolist()))
     count = sum(number for _, number in levels)
     total = sum(level * number for level, number in levels)
     squares = sum(level**2 * number for level, number in levels)
     variance = (count * squares - total**2) / (count * WHITE) ** 2
     return PixelStatistics(mean=total / (count * WHITE), deviation=math.sqrt(variance))
+
+
+def forget_pages(array: NDArray[Any]) -> None:
+    """Give the pages of a memory map that nobody writes to back to the system; else they fill up what is free."""
+    base: Any = array.base  # numpy's types don't know of maps
+    while isinstance(base, np.ndarray):  # of a view
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def pieces(count: int, item_shape: tuple[int, ...]) -> Iterator[slice]:

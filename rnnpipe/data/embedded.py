@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnpipe.catalogue import DatasetSpec
-from rnnpipe.config.sections import DataConfig
+from rnnpipe.config.data import DataConfig
 from rnnpipe.data.raw import RawDataset
 
 DIGITS_WHITE = 16  # scikit-learn's digits count the set pixels of 4 x 4 blocks

@@ -4,11 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torchvision
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from rnnpipe.catalogue import DatasetSpec
-from rnnpipe.config.sections import DataConfig
+from rnnpipe.config.data import DataConfig
 from rnnpipe.data.mirrors import fetch_files, mirror_urls
 from rnnpipe.data.raw import Labels, Pixels, RawDataset
 from rnnpipe.errors import DataError
@@ -30,11 +31,12 @@ def load_emnist(spec: DatasetSpec, config: DataConfig, downloads: Path) -> RawDa
     """
     mirrors, bundle_url = mirror_urls(config, ()), _torchvision_class(spec).url
     raw = _read(spec, fetch_files(spec, mirrors, downloads / config.name, bundle_url=bundle_url))
-    assert raw.test_images_NHW is not None
+    train_images_NHW, test_images_NHW = raw.train_images_NHW, raw.test_images_NHW
+    assert isinstance(train_images_NHW, np.ndarray) and isinstance(test_images_NHW, np.ndarray)
     return replace(
         raw,
-        train_images_NHW=raw.train_images_NHW.transpose(0, 2, 1),
-        test_images_NHW=raw.test_images_NHW.transpose(0, 2, 1),
+        train_images_NHW=train_images_NHW.transpose(0, 2, 1),
+        test_images_NHW=test_images_NHW.transpose(0, 2, 1),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rnnpipe.catalogue import DatasetSpec, SourceFile
-from rnnpipe.config.sections import DataConfig
+from rnnpipe.config.data import DataConfig
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.data.archives import extract_member, gunzip_idx
 from rnnpipe.data.download import Limits, SourceError, download

@@ -13,11 +13,14 @@ LABEL_CHARACTERS = 12
 
 
 def save_samples(path: Path, images_NHW: Pixels, labels_N: Labels, classes: tuple[str, ...]) -> None:
-    """Save a grid as PNG: a column for each class (the first 20), in it the first four images of the class."""
+    """Save a grid as PNG: a column for each class (the first 20), in it the first four images of the class.
+
+    Images are (N, H, W), or in colour (N, H, W, 3).
+    """
     names = [name[:LABEL_CHARACTERS] for name in classes[:MAX_COLUMNS]]
-    height, width = images_NHW.shape[1:]
+    height, width, *channels = images_NHW.shape[1:]
     cell_height, cell_width = height + 1 + height // 16, width + 1 + width // 16
-    canvas = np.full((ROWS * cell_height, len(names) * cell_width), WHITE, dtype=np.uint8)
+    canvas = np.full((ROWS * cell_height, len(names) * cell_width, *channels), WHITE, dtype=np.uint8)
     for column in range(len(names)):
         for row, place in enumerate(np.flatnonzero(labels_N == column)[:ROWS]):
             top, left = row * cell_height, column * cell_width

@@ -9,9 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnpipe.data.arrays import pieces
+from rnnpipe.data.arrays import forget_pages, pieces
 from rnnpipe.data.raw import WHITE, Labels, Pixels
-from rnnpipe.data.splits import Indices
 from rnnpipe.errors import DataError
 from rnnpipe.references import Reference
 
@@ -33,6 +32,7 @@ class Profile(Reference):
     format: Literal["rnnpipe-profile-1"] = "rnnpipe-profile-1"
     classes: tuple[str, ...]
     image_size: tuple[int, int]
+    channels: int = 1
     brightest: int
     images: tuple[int, ...]
     blank: tuple[int, ...]
@@ -47,15 +47,21 @@ class Profile(Reference):
         return sum(self.images)
 
 
-def profile_of(images_NHW: Pixels, labels_N: Labels, chosen: Indices, classes: Sequence[str]) -> Profile:
-    """Return the profile of the chosen images; memory holds a piece of them at a time."""
-    height, width = images_NHW.shape[1:]
+def profile_of(images_NHW: Pixels, labels_N: Labels, classes: Sequence[str]) -> Profile:
+    """Return the profile of images, which nobody writes to; memory holds a piece of them at a time.
+
+    Of images in colour (N, H, W, 3) the profile is that of their grey, the mean of red, green and blue.
+    """
+    height, width, *channels = images_NHW.shape[1:]
     images_K, blank_K = np.zeros((2, len(classes)), np.int64)
     sums_KH, squares_KH = np.zeros((2, len(classes), height), np.int64)
     levels, brightest = np.zeros(height * width * LEVELS, np.int64), 0
     first_level = np.arange(height * width) * LEVELS  # of each pixel
-    for piece in pieces(len(chosen), (height, width)):
-        part_NHW, y_N = images_NHW[chosen[piece]], labels_N[chosen[piece]]
+    for piece in pieces(len(labels_N), images_NHW.shape[1:]):
+        part_NHW, y_N = np.array(images_NHW[piece]), labels_N[piece]
+        forget_pages(images_NHW)
+        if channels:
+            part_NHW = (part_NHW.sum(axis=3, dtype=np.uint16) // channels[0]).astype(np.uint8)
         pixels_NP = part_NHW.reshape(len(part_NHW), -1)
         images_K += np.bincount(y_N, minlength=len(classes))
         blank_K += np.bincount(y_N[pixels_NP.min(axis=1) == pixels_NP.max(axis=1)], minlength=len(classes))
@@ -67,7 +73,8 @@ def profile_of(images_NHW: Pixels, labels_N: Labels, chosen: Indices, classes: S
         brightest = max(brightest, int(pixels_NP.max()))
     levels_HWL = levels.reshape(height, width, LEVELS)
     return Profile(
-        classes=tuple(classes), image_size=(height, width), brightest=brightest,
+        classes=tuple(classes), image_size=(height, width), channels=channels[0] if channels else 1,
+        brightest=brightest,
         images=tuple(images_K.tolist()), blank=tuple(blank_K.tolist()),
         row_sums=_table(sums_KH), row_squares=_table(squares_KH),
         row_levels=_table(levels_HWL.sum(axis=1)), column_levels=_table(levels_HWL.sum(axis=0)),
@@ -95,6 +102,14 @@ def _check_size(profile: Profile, champion: Profile, name: str) -> None:
             f" {old_height} x {old_width}",
             f"set data.image_size to [{old_height}, {old_width}], or give models of the new size a name of their"
             " own as registry.model_name",
+        )
+    if profile.channels != champion.channels:
+        kinds = {1: "grey", 3: "in colour"}
+        raise DataError(
+            f"the images are {kinds.get(profile.channels)}, those that {name} was trained on"
+            f" {kinds.get(champion.channels)}",
+            f"set data.colour to {'rgb' if champion.channels == 3 else 'grey'}, or give the new models a name of"
+            " their own as registry.model_name",
         )
 
 

@@ -2,6 +2,7 @@
 
 They are made of torch operations that keep the pixel type, so the same module prepares uint8 arrays for the
 store and stands at the head of an exported model. Each pixel appears exactly once: T * I = H * W.
+Images in colour (N, H, W, 3) are read three planes at once (InColour).
 """
 
 import torch
@@ -106,7 +107,31 @@ class Patches(SequenceTransform):
         return blocks.transpose(2, 3).flatten(3).flatten(1, 2)
 
 
-def build_transform(image_size: ImageSize, config: SequenceConfig) -> SequenceTransform:
-    """Return the transform a config names, for images of `image_size` (height, width)."""
+class AsIs(SequenceTransform):
+    """Series (N, T, I) are sequences already; what is padding in them is NaN."""
+
+    def __init__(self, image_size: ImageSize, config: SequenceConfig) -> None:
+        steps, features = image_size
+        super().__init__(steps=steps, features=features)
+
+    def forward(self, x_NTI: Tensor) -> Tensor:
+        """Return the series as they are."""
+        return x_NTI
+
+
+class InColour(SequenceTransform):
+    """Any of the transforms for images in colour: a step has red, green and blue of each pixel, three times I."""
+
+    def __init__(self, transform: SequenceTransform, channels: int) -> None:
+        super().__init__(transform.steps, channels * transform.features)
+        self.transform = transform
+
+    def forward(self, images_NHWC: Tensor) -> Tensor:
+        """Return x_NTI of images (N, H, W, channels)."""
+        return torch.stack([self.transform(images_NHW) for images_NHW in images_NHWC.unbind(3)], dim=3).flatten(2)
+
+
+def build_transform(image_size: ImageSize, config: SequenceConfig, channels: int = 1) -> SequenceTransform:
+    """Return the transform a config names, for images of `image_size` (height, width) with so many channels."""
     transform: SequenceTransform = load_target(SEQUENCES[config.name].build)(image_size, config)
-    return transform
+    return transform if channels == 1 else InColour(transform, channels)

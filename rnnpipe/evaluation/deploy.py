@@ -9,25 +9,38 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from rnnpipe.data.folder import decode_image
-from rnnpipe.data.sequences import build_transform
+from rnnpipe.data.decoding import Colour, decode_image
 from rnnpipe.errors import ConfigError, DataError
+from rnnpipe.evaluation.order import transform_of
 from rnnpipe.evaluation.spec import SPEC_FILE, WEIGHTS_FILE, ModelSpec
 from rnnpipe.files import read_json, write_bytes, write_json
 from rnnpipe.models.classifier import SequenceClassifier, build_classifier
 
 MAX_SPEC_BYTES = MAX_HEADER_BYTES = 1 << 20
 MAX_MISTAKES = 100  # told of a damaged file
+COLOURS: dict[int, Colour] = {1: "grey", 3: "rgb"}
 FIX = "the folder is damaged or not from this version of rnnpipe: train the model again"
 
 
 def build_network(spec: ModelSpec, seed: int) -> SequenceClassifier:
     """Return the untrained net of a spec, its weights drawn with `seed`."""
-    return build_classifier(spec.variant, input_size=spec.features, num_classes=len(spec.classes), seed=seed)
+    return build_classifier(
+        spec.variant,
+        input_size=spec.features,
+        num_classes=len(spec.classes),
+        seed=seed,
+        has_lengths=spec.has_lengths,
+    )
 
 
 def scale_pixels(pixels: Tensor, spec: ModelSpec) -> Tensor:
-    """Return pixel values 0..255 (uint8 or float, any shape) as the float32 a net sees."""
+    """Return pixel values 0..255 (uint8 or float, any shape), or series x_NTI, as the float32 a net sees."""
+    if spec.series is not None:
+        means_I, deviations_I = (
+            torch.tensor(values, dtype=torch.float32, device=pixels.device)
+            for values in (spec.series.means, spec.series.deviations)
+        )
+        return (pixels.to(torch.float32) - means_I) / deviations_I
     unit = pixels.to(torch.float32) / 255
     return unit if (spec.mean, spec.deviation) == (0, 1) else (unit - spec.mean) / spec.deviation
 
@@ -38,11 +51,11 @@ class Deploy(nn.Module):
     def __init__(self, spec: ModelSpec, network: nn.Module) -> None:
         super().__init__()
         self.spec = spec
-        self.transform = build_transform(spec.image_size, spec.sequence)
+        self.transform = transform_of(spec)
         self.network = network
 
     def forward(self, images_NHW: Tensor) -> Tensor:
-        """Return probabilities_NK (float32) for images of pixel values 0..255."""
+        """Return probabilities_NK (float32) for images (N, H, W) or (N, H, W, 3) of 0..255, or for series."""
         logits_NK: Tensor = self.network(scale_pixels(self.transform(images_NHW), self.spec))
         return logits_NK.softmax(dim=1, dtype=torch.float32)
 
@@ -60,10 +73,10 @@ def classify_files(
 ) -> Iterator[tuple[Path, dict[str, float] | DataError]]:
     """Yield each image file with its probability by class name, or with the error where it can't be read."""
     spec, network = load_model(model_folder)
-    deploy = Deploy(spec, network)
+    deploy, colour, (height, width) = Deploy(spec, network), COLOURS[spec.channels], spec.shape[:2]
     for path in paths:
         try:
-            image_HW = torch.from_numpy(decode_image(path, spec.image_size)).to(torch.float32)
+            image_HW = torch.from_numpy(decode_image(path, (height, width), colour)).to(torch.float32)
         except DataError as error:
             yield path, error
             continue
@@ -108,12 +121,12 @@ def _read_spec(path: Path) -> ModelSpec:
 def _check_sequence(path: Path, spec: ModelSpec) -> None:
     """Raise DataError where the transform doesn't give the steps and features that the spec states."""
     try:
-        transform = build_transform(spec.image_size, spec.sequence)
+        transform = transform_of(spec)
     except ConfigError as error:
         raise DataError(f"{path}: {error.message}", FIX) from None
     if (transform.steps, transform.features) != (spec.steps, spec.features):
         raise DataError(
-            f"{path}: {spec.sequence.name} of {spec.image_size} gives {transform.steps} steps of"
+            f"{path}: {spec.sequence.name} of {spec.shape} gives {transform.steps} steps of"
             f" {transform.features} features, not {spec.steps} of {spec.features}",
             FIX,
         )

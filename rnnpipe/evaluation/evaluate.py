@@ -1,5 +1,6 @@
 """The evaluation stage: a trained net's predictions on one split, and everything measured on them."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,10 @@ def _open_matching(folder: Path, split: SplitName, spec: ModelSpec) -> tuple[Ten
     if opened is None:
         raise DataError(f"there are no {split} images", "set data.validation_fraction above 0")
     found = (*opened.x_NTI.shape[1:], int(opened.y_N.max()) + 1)
-    if found[:2] != (spec.steps, spec.features) or found[2] > len(spec.classes):
+    fits = found[1] == spec.features and (
+        found[0] == spec.steps or spec.has_lengths
+    )  # then a net reads any number
+    if not fits or found[2] > len(spec.classes):
         raise DataError(
             f"the {split} sequences have {found[0]} steps, {found[1]} features and {found[2]} classes, the model"
             f" was trained on {spec.steps}, {spec.features} and {len(spec.classes)}",
@@ -118,9 +122,8 @@ def _open_matching(folder: Path, split: SplitName, spec: ModelSpec) -> tuple[Ten
 
 def _latency(deploy: Deploy, repeats: int) -> dict[str, Any]:
     """Time single raw images through the whole graph."""
-    height, width = deploy.spec.image_size
-    device = next(deploy.network.parameters()).device
-    image_1HW = (torch.arange(height * width) % 256).float().view(1, height, width).to(device)
+    shape, device = deploy.spec.shape, next(deploy.network.parameters()).device
+    image_1HW = (torch.arange(math.prod(shape)) % 256).float().view(1, *shape).to(device)
     p50_ms, p95_ms = measure_latency(deploy, image_1HW, device, repeats)
     return {"latency_ms_p50": p50_ms, "latency_ms_p95": p95_ms, "latency_repeats": repeats}
 

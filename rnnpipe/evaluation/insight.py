@@ -11,10 +11,9 @@ from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import affine
 
-from rnnpipe.data.sequences import build_transform
 from rnnpipe.evaluation.deploy import scale_pixels
 from rnnpipe.evaluation.metrics import Integers, count_correct, spread
-from rnnpipe.evaluation.order import images_of
+from rnnpipe.evaluation.order import images_of, transform_of
 from rnnpipe.evaluation.predict import is_out_of_memory, predict
 from rnnpipe.evaluation.report import Robustness
 from rnnpipe.evaluation.spec import ModelSpec
@@ -70,6 +69,15 @@ CHANGES: dict[str, tuple[Change, tuple[float, ...]]] = {
 }
 
 
+def _changed(images: Tensor, change: Change, level: float) -> Tensor:
+    """Return images changed by a level; those in colour (N, H, W, 3) in each plane alike, with the same noise."""
+    if not level:
+        return images
+    if images.ndim == 3:
+        return change(images, level)
+    return torch.stack([change(plane_NHW, level) for plane_NHW in images.unbind(3)], dim=3)
+
+
 def robustness(
     network: nn.Module, x_NTI: Tensor, labels_N: Integers, spec: ModelSpec, device: torch.device
 ) -> tuple[Robustness, ...]:
@@ -77,7 +85,7 @@ def robustness(
 
     Nothing where the images can't be had back from the sequences.
     """
-    places_N, transform = spread(len(labels_N), MAX_IMAGES), build_transform(spec.image_size, spec.sequence)
+    places_N, transform = spread(len(labels_N), MAX_IMAGES), transform_of(spec)
     images = images_of(x_NTI[torch.from_numpy(places_N)], spec)
     if images is None:
         return ()
@@ -85,7 +93,7 @@ def robustness(
     for kind, (change, levels) in CHANGES.items():
         correct = []
         for level in levels:
-            x_NTI = transform(change(images, level) if level else images)
+            x_NTI = transform(_changed(images, change, level))
             probabilities_NK = predict(network, x_NTI, spec, device, len(images)).probabilities_NK
             correct.append(count_correct(probabilities_NK.numpy(), labels_N[places_N]))
         found.append(Robustness(kind=kind, levels=levels, correct=tuple(correct), images=len(images)))
@@ -101,7 +109,7 @@ def gradient_norms(network: nn.Module, x_NTI: Tensor, labels_N: Integers, spec: 
     gradient at the states.
     """
     places_N = spread(len(labels_N), MAX_GRADIENT_IMAGES)
-    total_T = torch.zeros(spec.steps)
+    total_T = torch.zeros(x_NTI.shape[1])
     try:
         for chosen in torch.split(torch.from_numpy(places_N), GRADIENT_BATCH):
             total_T += _gradient_norms(network, x_NTI[chosen], torch.from_numpy(labels_N)[chosen], spec).cpu()

@@ -50,7 +50,7 @@ def draw_overview(folder: Path, models: Sequence[Model], test_images: Path) -> l
         for name, each in list(of_variants.items())[:MAX_SIDE_BY_SIDE]
         if (each.evaluation / BELIEF_FILE).exists()
     }
-    if read:
+    if read and test_images.exists():  # data that are series have none
         classes = [each.name for each in next(iter(reports.values())).per_class]
         drawn["belief"] = _beliefs(read, test_images, classes)
     for name, figure in drawn.items():

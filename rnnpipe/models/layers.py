@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnpipe.config import VariantConfig
+from rnnpipe.models.lengths import final_states
 
 Compute = Callable[[nn.RNNBase, Tensor], Tensor]
 
@@ -27,12 +28,14 @@ class Layers(nn.Module):
         self.output_size = _output_size(config)
         self.truncated_steps = config.truncated_steps
 
-    def forward(self, x_BTI: Tensor) -> Tensor:
-        """Return the final hidden state (not an LSTM's cell state), of shape (B, D * H).
+    def forward(self, x_BTI: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        """Return the final hidden state (not an LSTM's cell state), of shape (B, D * H), after `lengths_B` steps.
 
         In training, gradients reach the last `truncated_steps` only, where there is such a number. Source:
         R. J. Williams, J. Peng, “An efficient gradient-based algorithm for on-line training …”, 1990.
         """
+        if lengths_B is not None:
+            return final_states(self.layers, x_BTI, lengths_B)
         if self.compute is not None and not x_BTI.requires_grad:
             return self.compute(self.layers, x_BTI)
         state = None

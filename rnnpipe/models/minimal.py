@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, softplus
 
 from rnnpipe.config import VariantConfig
+from rnnpipe.models.lengths import at_end
 
 
 class MinimalLayer(nn.Module):
@@ -83,13 +84,13 @@ class MinimalLayers(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
-    def forward(self, x_BTI: Tensor) -> Tensor:
-        """Return the state after the last step, of shape (B, H)."""
+    def forward(self, x_BTI: Tensor, lengths_B: Tensor | None = None) -> Tensor:
+        """Return the state after the last step, of `lengths_B` where these differ; of shape (B, H)."""
         for layer in self.layers[:-1]:
             x_BTI = self.dropout(layer(x_BTI))
         top = self.layers[-1]
         assert isinstance(top, MinimalLayer)
-        return top.last(x_BTI)
+        return top.last(x_BTI) if lengths_B is None else at_end(top(x_BTI), lengths_B)
 
 
 class MinGru(MinimalLayers):

@@ -42,25 +42,28 @@ def version_card(uri: str, model: Model) -> str:
         f"**Measured** on {model.report.total:,} test images:",
         _measured(model.report),
         f"**Limits:**\n\n{_limits(model)}",
-        use_of(uri, model.spec.image_size),
+        use_of(uri, model.spec),
     ]
     while len("\n\n".join(parts)) > MAX_CHARACTERS and len(parts) > 2:
         parts.pop(-2)  # how it is used stays
     return "\n\n".join(parts)
 
 
-def use_of(uri: str, image_size: tuple[int, int] | None = None) -> str:
+def use_of(uri: str, spec: ModelSpec | None = None) -> str:
     """Return how a model is loaded, asked, served and made again.
 
     MLflow's address isn't written down: the same server has others for other machines, and files move.
     """
-    shape = f"(N, {image_size[0]}, {image_size[1]})" if image_size else "(N, height, width)"
+    shape = f"(N, {', '.join(map(str, spec.shape))})" if spec else "(N, height, width)"
+    given, values, file = ("images", "0 to 255", "IMAGE")
+    if spec and spec.series is not None:
+        given, values, file = "series", "NaN after a series' end" if spec.has_lengths else "finite", "FILE"
     return (
         "**Use:**\n\n```python\n"
         'mlflow.set_tracking_uri("sqlite:///.rnnpipe/mlflow.db")  # or the address of this page, up to its port\n'
         f'model = mlflow.pyfunc.load_model("{uri}", model_config={{"device": "cpu"}})\n'
-        f"probabilities = model.predict(images)  # float32 {shape}, 0 to 255\n```\n\n"
-        f"```\nrnnpipe predict {uri} IMAGE\n"
+        f"probabilities = model.predict({given})  # float32 {shape}, {values}\n```\n\n"
+        f"```\nrnnpipe predict {uri} {file}\n"
         f"rnnpipe serve-model {uri}\n"
         f"rnnpipe reproduce {uri}\n```"
     )
@@ -89,12 +92,17 @@ def net_of(config: VariantConfig) -> str:
 
 def _what(model: Model) -> str:
     spec, row = model.spec, model.candidate.row
-    height, width = spec.image_size
+    if spec.series is not None:
+        most = "up to " if spec.has_lengths else ""
+        read = f"a series of {most}{spec.steps} steps of {spec.features} features ({_classes(spec.series.names)})"
+    else:
+        read = (
+            f"an image of {spec.shape[0]} x {spec.shape[1]} pixels as {spec.steps} steps of {spec.features} values"
+            f" ({SEQUENCES[spec.sequence.name].summary})"
+        )
     return (
-        f"`{row.label}`, {net_of(spec.variant)}; {row.parameters:,} weights. It reads an image of"
-        f" {height} x {width} pixels as {spec.steps} steps of {spec.features} values"
-        f" ({SEQUENCES[spec.sequence.name].summary}) and gives the probability of each of {len(spec.classes)}"
-        f" classes: {_classes(spec.classes)}."
+        f"`{row.label}`, {net_of(spec.variant)}; {row.parameters:,} weights. It reads {read} and gives the"
+        f" probability of each of {len(spec.classes)} classes: {_classes(spec.classes)}."
     )
 
 
@@ -121,12 +129,14 @@ def _measured(report: EvaluationReport) -> str:
 
 
 def _limits(model: Model) -> str:
-    report, (height, width) = model.report, model.spec.image_size
+    report, spec = model.report, model.spec
+    kind, one = ("series", "series") if spec.series is not None else ("images", "image")
+    channels = "one channel" if spec.channels == 1 else "red, green and blue"
+    size = f": {spec.shape[0]} x {spec.shape[1]} pixels, {channels}, 0 to 255" if kind == "images" else ""
     worst = min((each for each in report.per_class if each.support), key=lambda each: each.recall)
     lines = [
-        f"It knows images like those of {model.dataset['name']}: {height} x {width} pixels, one channel, 0 to 255."
-        " The interval holds for such images only.",
-        "It gives one of its classes to every image, also to one that shows none of them.",
+        f"It knows {kind} like those of {model.dataset['name']}{size}. The interval holds for such {kind} only.",
+        f"It gives one of its classes to every {one}, also to one that shows none of them.",
         f"It is weakest on {_worst(worst)}.",
     ]
     if model.candidate.row.validation_accuracy is None:

@@ -50,14 +50,14 @@ class Demo:
         assert same_images(readers)
         self.readers, self.samples, self.spec = readers, samples, readers[0].spec
         self.framing = framing_of(self.spec.dataset.get("name", ""))
-        height, width = self.spec.image_size
+        height, width = self.image_size = self.spec.shape[0], self.spec.shape[1]
         self.most_bytes = BYTES_A_PIXEL * max(height * width, DRAWING_SIDE**2) + 1000
 
     def facts(self) -> dict[str, Any]:
         """Return what the page has to know before anything is drawn."""
         return {
             "classes": self.spec.classes,
-            "image_size": self.spec.image_size,
+            "image_size": self.image_size,
             "drawing_side": DRAWING_SIDE,
             "steps": self.spec.steps,
             "sequence": self.spec.sequence.name,
@@ -82,11 +82,11 @@ class Demo:
         except ValidationError as error:
             raise Refused(_mistake(error)) from None
         if question.image is not None:
-            return _pixels("image", question.image, self.spec.image_size)
+            return _pixels("image", question.image, self.image_size)
         assert question.drawing is not None
         drawing = _pixels("drawing", question.drawing, (DRAWING_SIDE, DRAWING_SIDE))
         try:
-            return frame_drawing(drawing, self.spec.image_size, self.framing)
+            return frame_drawing(drawing, self.image_size, self.framing)
         except DataError as error:
             raise Refused(error.message) from None
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
-from rnnpipe.serving.images import check_images
+from rnnpipe.serving.images import checked
 from rnnpipe.serving.instances import DRAIN_TIMEOUT_S, Current, Instance
 from rnnpipe.serving.loopback import JSON, Refused, json_body, new_app
 
@@ -37,9 +37,9 @@ def front_app(current: Current) -> FastAPI:
         body = await json_body(request, MAX_BYTES)
         for _ in range(ATTEMPTS):
             with current.held() as instance:
-                await run_in_threadpool(check_images, body, instance.spec.image_size)
+                passed = await run_in_threadpool(checked, body, instance.spec)
                 try:
-                    return await _pass_on(app.state.client, instance, body)
+                    return await _pass_on(app.state.client, instance, passed)
                 except httpx.TimeoutException:
                     raise Refused(TOO_LONG, 504) from None
                 except httpx.TransportError:
@@ -59,7 +59,7 @@ def front_app(current: Current) -> FastAPI:
         return JSONResponse(
             {
                 "uri": version.uri, "variant": spec.variant.label, "image_size": spec.image_size,
-                "classes": spec.classes,
+                "shape": spec.shape, "classes": spec.classes,
             }
         )  # fmt: skip
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from rnnpipe.data.raw import Pixels
-from rnnpipe.data.sequences import build_transform
 from rnnpipe.errors import DataError
 from rnnpipe.evaluation.belief import read_along
 from rnnpipe.evaluation.deploy import load_model
+from rnnpipe.evaluation.order import transform_of
 from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.models.classifier import SequenceClassifier
 from rnnpipe.references import StageRef
@@ -44,7 +44,7 @@ class Reader:
 
         `steps` (R), `probabilities` (R, K), and `decided_at`: the step from which on the answer stays.
         """
-        transform = build_transform(self.spec.image_size, self.spec.sequence)
+        transform = transform_of(self.spec)
         with _torch_is_busy, one_thread():
             x_NTI = transform(torch.from_numpy(image_HW)[None])
             beliefs = read_along(self.network, x_NTI, self.spec, CPU, batch_size=1)
@@ -69,9 +69,9 @@ def readers_of(version: Version, model_folder: Path, store: Store) -> list[Reade
 
 def steps_by_pixel(spec: ModelSpec) -> list[int]:
     """Return for each pixel of an image, in reading order, the step (from 1) in which the nets read it."""
-    height, width = spec.image_size
+    height, width = spec.shape
     numbers_1HW = torch.arange(height * width).view(1, height, width)
-    order_TI = build_transform(spec.image_size, spec.sequence)(numbers_1HW)[0]
+    order_TI = transform_of(spec)(numbers_1HW)[0]
     steps_P = torch.empty(height * width, dtype=torch.int64)
     steps_P[order_TI.flatten()] = torch.arange(spec.steps).repeat_interleave(spec.features) + 1
     return [int(step) for step in steps_P.tolist()]
@@ -116,5 +116,5 @@ def _described(entry: Entry) -> str:
 
 def same_images(readers: Sequence[Reader]) -> bool:
     """Say whether all read images of one size into the same classes, step by step alike."""
-    seen = {(each.spec.image_size, each.spec.classes, each.spec.steps) for each in readers}
+    seen = {(each.spec.shape, each.spec.classes, each.spec.steps) for each in readers}
     return len(seen) == 1

@@ -28,7 +28,7 @@ def samples_of(spec: ModelSpec, store: Store) -> list[Sample]:
         return []
     images_NHW = np.load(dataset.path / TEST_IMAGES_FILE, mmap_mode="r", allow_pickle=False)
     labels_N = np.load(dataset.path / "test_labels.npy", allow_pickle=False)
-    if images_NHW.shape[1:] != spec.image_size:
+    if images_NHW.shape[1:] != spec.shape:
         return []
     found, places = np.unique(labels_N, return_index=True)
     return [

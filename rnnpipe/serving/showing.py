@@ -8,6 +8,8 @@ import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
+from rnnpipe.errors import ConfigError
+from rnnpipe.evaluation.spec import ModelSpec
 from rnnpipe.serving.demo import Demo, demo_app
 from rnnpipe.serving.loopback import HOST, listen, server_of
 from rnnpipe.serving.readers import readers_of
@@ -23,11 +25,13 @@ def show(
 ) -> None:
     """Serve the page of a version on loopback and tell its address, until Ctrl-C, which is raised again.
 
-    `opens` opens it in the browser, where there is a screen. ServiceError where the port is taken.
+    `opens` opens it in the browser, where there is a screen. ServiceError where the port is taken, ConfigError
+    where the net can't read a drawing.
     """
     with contextlib.closing(listen(port, "rnnpipe demo")) as listener:
         store = Store(workspace / "store")
         readers = readers_of(version, fetch_model(tracking, version, workspace), store)
+        _refuse_what_is_not_drawn(version, readers[0].spec)
         demo = Demo(readers, samples_of(readers[0].spec, store))
         for reader in readers:
             tell(f"{reader.title}: {reader.what}")
@@ -37,6 +41,15 @@ def show(
         if opens and _has_screen():
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
         server_of(demo_app(demo)).run(sockets=[listener])
+
+
+def _refuse_what_is_not_drawn(version: Version, spec: ModelSpec) -> None:
+    if spec.channels != 1 or spec.series is not None:
+        reads = "series" if spec.series is not None else "images in colour"
+        raise ConfigError(
+            f"{version.uri} reads {reads}, and the page draws in grey",
+            f"classify files instead: rnnpipe predict {version.uri} FILE",
+        )
 
 
 def _has_screen() -> bool:

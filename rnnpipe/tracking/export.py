@@ -4,6 +4,7 @@ It is written as MLflow's `pt2` format with the model folder's files beside it, 
 process (no rnnpipe, no pickle) before anything is registered.
 """
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ from rnnpipe.tracking.digests import MODEL_DIGEST_TAG, RECORD_DIGEST_TAG, model_
 from rnnpipe.tracking.stranger import FIX, Stranger
 
 CHECKED_BATCHES = (1, 2, 999)
+MAX_VALUES = 1 << 28  # of a batch: of large images and long series fewer are checked at once
 TOLERANCE = 1e-5
 
 
@@ -75,19 +77,28 @@ def check_round_trip(stranger: Stranger, model: str, model_folder: Path) -> floa
     generator = np.random.default_rng(0)
     difference = 0.0
     with scratch_folder() as folder:
-        images = {
-            batch: generator.integers(0, 256, (batch, *spec.image_size)).astype(np.float32)
-            for batch in CHECKED_BATCHES
-        }
+        batches = tuple(min(batch, max(3, MAX_VALUES // math.prod(spec.shape))) for batch in CHECKED_BATCHES)
+        images = {batch: _examples(spec, batch, generator) for batch in batches}
         for batch, images_NHW in images.items():
             write_array(folder / f"images-{batch}.npy", images_NHW)
-        stranger.read_back(model, folder, CHECKED_BATCHES)
+        stranger.read_back(model, folder, batches)
         for batch, images_NHW in images.items():
             with torch.inference_mode(), one_thread():
                 expected_NK = deploy(torch.from_numpy(images_NHW)).numpy()
             found_NK = np.load(folder / f"probabilities-{batch}.npy", allow_pickle=False)
             difference = max(difference, _difference(expected_NK, found_NK, batch))
     return difference
+
+
+def _examples(spec: ModelSpec, count: int, generator: np.random.Generator) -> NDArray[np.float32]:
+    """Return random images, or series that end anywhere, if they may."""
+    if spec.series is None:
+        return generator.integers(0, 256, (count, *spec.shape)).astype(np.float32)
+    spread = np.array(spec.series.deviations) * generator.normal(size=(count, *spec.shape))
+    x_NTI = (np.array(spec.series.means) + spread).astype(np.float32)
+    if spec.has_lengths:
+        x_NTI[np.arange(spec.steps) >= generator.integers(1, spec.steps + 1, count)[:, None]] = np.nan
+    return x_NTI
 
 
 def _find_or_create(
@@ -113,8 +124,7 @@ def _find_or_create(
 def _save(deploy: Deploy, carried: Sequence[Path], target: Path, model: "mlflow.entities.LoggedModel") -> None:
     """Write the model as MLflow's pt2 format. The batch of two keeps the batch size free."""
     spec = deploy.spec
-    height, width = spec.image_size
-    ramp_HW = np.linspace(0, 255, height * width, dtype=np.float32).reshape(height, width)
+    ramp_HW = np.linspace(0, 255, math.prod(spec.shape), dtype=np.float32).reshape(spec.shape)
     with _export_warnings_silenced():
         mlflow.pytorch.save_model(
             deploy,
@@ -137,7 +147,7 @@ def _save(deploy: Deploy, carried: Sequence[Path], target: Path, model: "mlflow.
 def _signature(spec: ModelSpec) -> "mlflow.models.ModelSignature":
     schema, tensor, float32 = mlflow.types.Schema, mlflow.types.TensorSpec, np.dtype(np.float32)
     return mlflow.models.ModelSignature(
-        inputs=schema([tensor(float32, (-1, *spec.image_size))]),
+        inputs=schema([tensor(float32, (-1, *spec.shape))]),
         outputs=schema([tensor(float32, (-1, len(spec.classes)))]),
     )
 

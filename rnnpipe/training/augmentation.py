@@ -25,7 +25,8 @@ class Augmentation:
     def __init__(self, setting: Setting) -> None:
         """Raise ConfigError where a shift is larger than images, or the transform does more than order pixels."""
         self.config, self.seed = setting.config, setting.seed
-        self.image_size = height, width = setting.spec.image_size
+        self.image_shape = setting.spec.shape
+        height, width = self.image_shape[:2]
         if (most := self.config.shift_pixels) >= min(height, width):
             raise ConfigError(
                 f"training.shift_pixels {most}: shifts images of {height} x {width} pixels out of sight",
@@ -33,7 +34,7 @@ class Augmentation:
             )
         order_P = order_of_pixels(setting.spec).to(setting.device)
         self.order_P, self.place_P = order_P, order_P.argsort()
-        self.is_in_reading_order = torch.equal(order_P.cpu(), torch.arange(height * width))
+        self.is_in_reading_order = torch.equal(order_P.cpu(), torch.arange(len(order_P)))
 
     @classmethod
     def of(cls, setting: Setting) -> Self | None:
@@ -45,21 +46,30 @@ class Augmentation:
         """Return the sequences of a batch with their images changed: pixel values 0..255, uint8 or float32."""
         generator = torch.Generator().manual_seed(mix_seed(self.seed, epoch, step, STREAM))
         config, batch = self.config, len(pixels_BTI)
-        images_BHW = self._reordered(pixels_BTI, self.place_P).view(batch, *self.image_size)
+        planes = planes_of(self._reordered(pixels_BTI, self.place_P).view(batch, *self.image_shape))
+        each = len(planes) // batch  # planes of an image, which are changed alike
         if most := config.shift_pixels:
             offsets_B2 = torch.randint(-most, most + 1, (batch, 2), generator=generator)
-            images_BHW = shifted(images_BHW, offsets_B2, most)
+            planes = shifted(planes, offsets_B2.repeat_interleave(each, dim=0), most)
         if config.rotation_degrees or config.zoom_fraction:
             angles_B, growth_B = 2 * torch.rand((2, batch), generator=generator) - 1
             angles_B = angles_B * math.radians(config.rotation_degrees)
-            images_BHW = turned(images_BHW, angles_B, 1 + growth_B * config.zoom_fraction)
-        return self._reordered(images_BHW, self.order_P).view_as(pixels_BTI)
+            factors_B = 1 + growth_B * config.zoom_fraction
+            planes = turned(planes, *(drawn.repeat_interleave(each) for drawn in (angles_B, factors_B)))
+        if each > 1:
+            planes = planes.view(batch, each, *planes.shape[1:]).movedim(1, 3)
+        return self._reordered(planes, self.order_P).view_as(pixels_BTI)
 
     def _reordered(self, pixels_BXX: Tensor, places_P: Tensor) -> Tensor:
         pixels_BP = pixels_BXX.flatten(1)
         if self.is_in_reading_order:
             return pixels_BP
         return pixels_BP.gather(1, places_P.expand(len(pixels_BP), -1))
+
+
+def planes_of(images: Tensor) -> Tensor:
+    """Return images (B, H, W) as they are; of those in colour (B, H, W, 3) all planes, (B * 3, H, W)."""
+    return images if images.ndim == 3 else images.movedim(3, 1).flatten(0, 1)
 
 
 def order_of_pixels(spec: ModelSpec) -> Tensor:

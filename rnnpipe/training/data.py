@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from rnnpipe.data.raw import Pixels
+from rnnpipe.data.raw import Floats, Pixels
 from rnnpipe.data.stages import open_split
 from rnnpipe.training.setting import TrainingData
 
@@ -33,7 +33,7 @@ class ReadPages:
     Otherwise it grows up to the file's size within an epoch, and looks as if the images were held in memory.
     """
 
-    def __init__(self, x_NTI: Pixels, limit_bytes: int = KEPT_BYTES) -> None:
+    def __init__(self, x_NTI: Pixels | Floats, limit_bytes: int = KEPT_BYTES) -> None:
         base: Any = x_NTI.base  # numpy's types don't know of maps
         self._map = base if isinstance(base, mmap.mmap) and x_NTI.nbytes > limit_bytes else None
         self._limit = limit_bytes // (FAULT_BYTES + x_NTI[0].nbytes)  # images between one time and the next

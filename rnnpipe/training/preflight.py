@@ -51,7 +51,7 @@ def check_before_training(network: nn.Module, data: TrainingData, setting: Setti
 
 def _telling_steps(x_BTI: torch.Tensor, steps: int) -> torch.Tensor:
     """Return the steps in which the images differ most, at most so many, in their order."""
-    variance_T = x_BTI.var(dim=0, correction=0).sum(dim=1)
+    variance_T = x_BTI.nan_to_num().var(dim=0, correction=0).sum(dim=1)
     chosen = variance_T.topk(min(steps, len(variance_T))).indices.sort().values
     return x_BTI[:, chosen]
 

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultStore
@@ -29,10 +30,12 @@ from flows.session import Session
 from flows.spool import spooled
 from rnnpipe.catalogue import DATASETS
 from rnnpipe.config import load_config
-from rnnpipe.config.sections import DataConfig
+from rnnpipe.config.data import DataConfig
 from rnnpipe.data.archives import extract_member, gunzip_idx
+from rnnpipe.data.decoding import decode_image
 from rnnpipe.data.download import SourceError
-from rnnpipe.data.folder import decode_image, load_folder
+from rnnpipe.data.folder import load_folder
+from rnnpipe.data.growing import write_lazily
 from rnnpipe.data.idx import _read
 from rnnpipe.data.mirrors import fetch_files
 from rnnpipe.data.stages import open_split
@@ -108,6 +111,14 @@ def read_version(folder: Path) -> object:
     return _predictions(folder / "fetched")
 
 
+def read_images(folder: Path) -> None:
+    """Write the images of a folder as a dataset's are."""
+    config = DataConfig(name="folder", folder=str(folder / "images"))
+    images = load_folder(DATASETS["folder"], config, folder / "downloads").train_images_NHW
+    assert not isinstance(images, np.ndarray)
+    write_lazily(folder / "images.npy", images, np.arange(images.shape[0]), lambda sentence: None)
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "trap": lambda folder: pickle.loads((folder / "file").read_bytes()),  # noqa: S301 (shows that a canary sings)
     "results trap": let_prefect_read,
@@ -125,9 +136,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "evaluation job": evaluation_job.evaluate,
     "service": keeper_of,
     "image": lambda folder: decode_image(folder / "image.png", (28, 28)),
-    "folder": lambda folder: load_folder(
-        DATASETS["folder"], DataConfig(name="folder", folder=str(folder / "images")), folder / "downloads"
-    ),
+    "folder": read_images,
     "downloads": read_downloads,
     "gzip": lambda folder: gunzip_idx(folder / "archive", folder / "out"),
     "zip": lambda folder: extract_member(folder / "archive", "member", folder / "out"),

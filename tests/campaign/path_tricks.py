@@ -12,9 +12,10 @@ from PIL import Image
 from reporting import Finding, Tally
 
 from rnnpipe.config import PipelineConfig
-from rnnpipe.config.sections import DataConfig
+from rnnpipe.config.data import DataConfig
 from rnnpipe.data.archives import extract_member
-from rnnpipe.data.folder import decode_image, folder_digest
+from rnnpipe.data.decoding import decode_image
+from rnnpipe.data.folder import folder_digest
 from rnnpipe.data.mirrors import fetch_files
 from rnnpipe.errors import DataError, RnnpipeError
 

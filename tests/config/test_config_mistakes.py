@@ -70,7 +70,8 @@ def test_all_mistakes_are_listed_together_in_one_pass(explain: Explain) -> None:
     """)
     assert lines[0].endswith("config.yaml: 12 mistakes")
     assert set(lines[1:]) == {
-        "  data.name = 'mnst': must be one of digits, mnist, fashion-mnist, kmnist, emnist-digits, folder;"
+        "  data.name = 'mnst': must be one of digits, mnist, fashion-mnist, kmnist, emnist-digits, folder,"
+        " npz, parquet;"
         " did you mean mnist?",
         "  data.validation_fraction = 2: must be 0 to 0.5",
         "  data.mirrors.0 = 'ftp://x': must be an http or https URL, such as https://mirror.example/mnist",
@@ -133,6 +134,25 @@ def test_what_ray_can_not_do_is_a_clash_with_ray_alone(
     assert text is not None and "1 mistake" in text and f"execution.{field}" in text and reason in text
 
 
+def test_what_series_need_and_can_not_have_is_listed(explain: Explain) -> None:
+    lines = explain("{data: {name: npz, columns: {}, colour: rgb}, variants: [{name: gru}]}")
+    assert lines[1:] == [
+        "  data.file = null: `name: npz` needs the path of your series here",
+        "  data.columns = ColumnsConfig(series='series', time='time', label='label', features=None): only for"
+        " `name: parquet`, not for npz",
+        "  data.colour = 'rgb': only for `name: folder`, not for npz",
+    ]
+    series = "data: {name: npz, file: x.npz}, variants: [{name: gru}]"
+    assert explain(f"{{{series}, training: {{shift_pixels: 2}}}}")[1:] == [
+        "  sequence.name = 'rows': reads images, and npz holds series; choose one of as-is",
+        "  training.shift_pixels = 2: is for images, and npz holds series; set it to 0",
+    ]
+    (line,) = explain("{sequence: {name: as-is}, variants: [{name: gru}]}")[1:]
+    assert "reads series, and digits holds images; choose one of rows, columns" in line
+    (line,) = explain("{data: {name: parquet, file: x, columns: {time: series}}, variants: [{name: gru}]}")[1:]
+    assert "the same column stands for two things: series" in line
+
+
 def test_no_clash_is_made_up_from_a_value_that_is_wrong_itself(explain: Explain) -> None:
     lines = explain(
         "{data: {name: foldr, folder: x}, variants: [{name: gru}], training: {optimizer: sgdd, weight_decay: 1}}"
@@ -154,6 +174,9 @@ def test_variants_that_are_all_wrong_are_not_called_too_few(explain: Explain) ->
         (("name",), "Ü b", "name = 'Ü b': must be up to 63 lower-case letters"),
         (("data", "folder"), "a\0b", "data.folder = 'a\\x00b': must be the path of a folder"),
         (("data", "folder"), "", "data.folder = '': must be the path of a folder"),
+        (("data", "file"), " ", "data.file = ' ': must be the path of a file"),
+        (("data", "colour"), "RGB", "data.colour = 'RGB': must be one of grey, rgb; did you mean rgb?"),
+        (("data", "columns"), {"id": "x"}, "data.columns.id = 'x': unknown key"),
         (("data", "mirrors"), ["ftp://me:secret@a"], "data.mirrors.0 = 'ftp://***@a': must be an http"),
         (("data", "mirrors"), ["http://me:secret@a"], "data.mirrors.0 = 'http://***@a': holds a password"),
         (("tracking", "uri"), "http://me:secret@a", "tracking.uri = 'http://***@a': holds a password"),

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rnnpipe.config.sections import DataConfig, SequenceConfig, VariantConfig
+from rnnpipe.config.data import DataConfig
+from rnnpipe.config.sections import SequenceConfig, VariantConfig
 from rnnpipe.data import arrays
 from rnnpipe.data.splits import Splitter
 from rnnpipe.data.stages import (

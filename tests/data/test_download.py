@@ -10,7 +10,7 @@ from functools import cache
 import httpx
 import pytest
 
-from rnnpipe.config.sections import DataConfig
+from rnnpipe.config.data import DataConfig
 from rnnpipe.credentials import mask_credentials
 from rnnpipe.data import archives
 from rnnpipe.data.download import download

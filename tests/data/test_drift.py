@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rnnpipe.catalogue import DATASETS
-from rnnpipe.config.sections import DataConfig
+from rnnpipe.config.data import DataConfig
 from rnnpipe.data.drift import DriftReport, Level, stability_index, stability_noise
 from rnnpipe.data.embedded import load_digits
 from rnnpipe.data.profile import profile_of
@@ -21,7 +21,7 @@ def digits():
 
 def training_profile(images_NHW, labels_N, seed=0, classes=tuple("0123456789")):
     train, _ = Splitter("digits", classes, seed).hold_out(labels_N, 0.2, "data.test_fraction")
-    return profile_of(images_NHW, labels_N, train, classes)
+    return profile_of(images_NHW[train], labels_N[train], classes)
 
 
 def swapped(labels_N, one, other):
@@ -62,7 +62,7 @@ def test_few_images_raise_no_false_alarm(digits):
     random, alarms = np.random.default_rng(0), 0
     for _ in range(60):
         draws = [random.permutation(len(labels_N))[:size] for size in random.choice([50, 150, 400], 2)]
-        old, new = (profile_of(images_NHW, labels_N, draw, tuple("0123456789")) for draw in draws)
+        old, new = (profile_of(images_NHW[draw], labels_N[draw], tuple("0123456789")) for draw in draws)
         alarms += DriftReport.of(new, old, CHAMPION).level is not Level.STABLE
     assert alarms <= 2
 

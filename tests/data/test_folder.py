@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 
 from rnnpipe.catalogue import DATASETS
-from rnnpipe.config.sections import DataConfig
-from rnnpipe.data.folder import SUFFIXES, decode_image, folder_digest, list_images, load_folder
+from rnnpipe.config.data import DataConfig
+from rnnpipe.data.decoding import decode_image
+from rnnpipe.data.folder import SUFFIXES, folder_digest, list_images, load_folder
+from rnnpipe.data.growing import write_lazily
 from rnnpipe.errors import DataError
 
 
@@ -15,7 +17,12 @@ def config_of(root, **fields):
 
 
 def load(root, tmp_path, **fields):
-    return load_folder(DATASETS["folder"], config_of(root, **fields), tmp_path / "downloads")
+    """Return a folder's dataset, and its images as they are written."""
+    raw = load_folder(DATASETS["folder"], config_of(root, **fields), tmp_path / "downloads")
+    images, target = raw.train_images_NHW, tmp_path / "images.npy"
+    target.unlink(missing_ok=True)
+    write_lazily(target, images, np.arange(images.shape[0]), lambda sentence: None)
+    return raw, np.load(target, allow_pickle=False)
 
 
 def blocks(size=(40, 20)):
@@ -54,6 +61,20 @@ def test_every_mode_becomes_grey(mode, tmp_path):
         check_blocks(pixels)
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_every_mode_becomes_red_green_and_blue(mode, tmp_path):
+    path, colour = tmp_path / ("image.tif" if mode == "CMYK" else "image.png"), (200, 100, 40)
+    if mode == "I;16":
+        Image.fromarray(np.full((20, 300), 100 * 257, np.uint16)).save(path)
+        colour = (100, 100, 100)
+    else:
+        Image.new("RGB", (300, 20), colour).convert(mode).save(path)
+    pixels = decode_image(path, (8, 16), "rgb")
+    assert (pixels.shape, pixels.dtype) == ((8, 16, 3), np.uint8)
+    expected = (123, 123, 123) if mode == "L" else colour
+    assert np.abs(pixels.astype(int) - expected).max() < (30 if mode == "P" else 4)
+
+
 def test_transparency_lies_on_white(tmp_path):
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "clear.png")
     assert (decode_image(tmp_path / "clear.png", (4, 4)) == 255).all()
@@ -75,14 +96,16 @@ def test_a_folder_becomes_a_dataset(make_folder, tmp_path):
     (root / "README.txt").write_text("not a class")
     (root / "cat" / "notes.txt").write_text("not an image")
     (root / "cat" / ".hidden.png").write_text("not an image")
-    raw = load(root, tmp_path, image_size=(16, 12))
+    raw, images_NHW = load(root, tmp_path, image_size=(16, 12))
     assert raw.classes == ("cat", "dog")
     assert raw.train_labels_N.tolist() == [0, 0, 1, 1, 1]
-    assert raw.train_images_NHW.shape == (5, 16, 12)
-    np.testing.assert_array_equal(raw.train_images_NHW[1], decode_image(root / "cat" / "b.PNG", (16, 12)))
-    assert isinstance(raw.train_images_NHW, np.memmap)
-    assert list((tmp_path / "downloads").iterdir()) == []
-    assert load(root, tmp_path).train_images_NHW.shape == (5, 28, 28)
+    assert raw.train_images_NHW.shape == images_NHW.shape == (5, 16, 12)
+    np.testing.assert_array_equal(images_NHW[1], decode_image(root / "cat" / "b.PNG", (16, 12)))
+    assert not (tmp_path / "downloads").exists()
+    assert load(root, tmp_path)[1].shape == (5, 28, 28)
+    coloured = load(root, tmp_path, colour="rgb")[1]
+    assert coloured.shape == (5, 28, 28, 3)
+    np.testing.assert_array_equal(coloured[1], decode_image(root / "cat" / "b.PNG", (28, 28), "rgb"))
 
 
 def test_the_digest_is_of_names_and_contents_alone(make_folder, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rnnpipe.catalogue import DATASETS, load_target
-from rnnpipe.config.sections import DataConfig
+from rnnpipe.config.data import DataConfig
 from rnnpipe.data.idx import load_emnist, load_idx
 from rnnpipe.data.mirrors import unpacked_path
 from rnnpipe.errors import DataError

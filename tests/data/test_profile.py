@@ -20,15 +20,15 @@ LABELS_N = np.arange(60) % 3
 
 
 def profile(images_NHW, labels_N=LABELS_N, classes=CLASSES):
-    return profile_of(images_NHW, labels_N, np.arange(len(images_NHW)), classes)
+    return profile_of(images_NHW, labels_N, classes)
 
 
-def test_it_holds_the_sums_of_the_chosen_images_however_they_are_read(images_NHW, monkeypatch):
+def test_it_holds_the_sums_of_the_images_however_they_are_read(images_NHW, monkeypatch):
     images_NHW[3] = 9
     chosen = np.arange(0, 60, 2)
-    whole = profile_of(images_NHW, LABELS_N, chosen, CLASSES)
+    whole = profile(images_NHW[chosen], LABELS_N[chosen])
     monkeypatch.setattr(arrays, "PIECE_BYTES", 100)
-    assert profile_of(images_NHW, LABELS_N, chosen, CLASSES) == whole
+    assert profile(images_NHW[chosen], LABELS_N[chosen]) == whole
     assert Profile.model_validate_json(whole.model_dump_json()) == whole
 
     pixels_NHW, labels_N = images_NHW[chosen].astype(int), LABELS_N[chosen]
@@ -61,6 +61,15 @@ def test_other_sizes_are_refused(images_NHW):
     with pytest.raises(DataError, match=rf"have 5 x 4 pixels, those that {NAME} was trained on 5 x 7") as caught:
         check_images(profile(images_NHW[:, :, :4]), profile(images_NHW), NAME)
     assert "data.image_size to [5, 7]" in caught.value.fix
+
+
+def test_in_colour_it_is_that_of_the_grey_and_no_match_for_grey_images(images_NHW):
+    coloured = np.stack([images_NHW, images_NHW // 2, images_NHW // 3], axis=3)
+    grey = profile((coloured.sum(axis=3, dtype=int) // 3).astype(np.uint8))
+    assert profile(coloured) == grey.model_copy(update={"channels": 3})
+    with pytest.raises(DataError, match=rf"in colour, those that {NAME} was trained on grey") as caught:
+        check_images(profile(coloured), grey, NAME)
+    assert "data.colour to grey" in caught.value.fix
 
 
 @pytest.mark.parametrize("is_still_named", [True, False])

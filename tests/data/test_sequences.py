@@ -51,6 +51,7 @@ REFERENCES = {
     "pixels": lambda image: [[value] for row in image for value in row],
     "permuted": permuted,
     "patches": patches,
+    "as-is": list,
 }
 
 
@@ -59,6 +60,17 @@ def test_the_order_is_that_of_a_plain_loop(name):
     images = numbered(3, 4, 6)
     expected = np.array([REFERENCES[name](image) for image in images.numpy()])
     np.testing.assert_array_equal(build_transform((4, 6), config_of(name))(images), expected)
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_in_colour_a_step_has_three_values_of_each_pixel(name):
+    images_NHWC = torch.arange(3 * 4 * 6 * 3).reshape(3, 4, 6, 3)
+    grey, colour = (build_transform((4, 6), config_of(name), channels) for channels in (1, 3))
+    assert (colour.steps, colour.features) == (grey.steps, 3 * grey.features)
+    x_NTI = colour(images_NHWC)
+    assert x_NTI.shape == (3, colour.steps, colour.features)
+    for channel in range(3):
+        torch.testing.assert_close(x_NTI[..., channel::3], grey(images_NHWC[..., channel]), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", SEQUENCES)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ CLASSES = ("circle", "square", "cross")
 
 @pytest.fixture
 def make_spec() -> Callable[..., ModelSpec]:
-    def make(variant: str = "gru", sequence: str = "rows", steps: int = 8, features: int = 8) -> ModelSpec:
+    def make(
+        variant: str = "gru", sequence: str = "rows", steps: int = 8, features: int = 8, **more: Any
+    ) -> ModelSpec:  # fmt: skip
         sizes = {} if variant == "single-neuron" else {"hidden_size": 8}
         facts = {
             "dataset": {"name": "shapes", "digest": "d" * 64},
@@ -27,6 +30,7 @@ def make_spec() -> Callable[..., ModelSpec]:
             "train": 100,
             "mean": 0.25,
             "deviation": 0.5,
+            **more,
         }
         return ModelSpec.of(facts, VariantConfig(name=variant, **sizes))
 

@@ -1,17 +1,33 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 from torch import nn
 
 from rnnpipe.catalogue import SEQUENCES, VARIANTS
 from rnnpipe.errors import DataError
-from rnnpipe.evaluation.deploy import Deploy, build_network, load_model, save_model, scale_pixels
+from rnnpipe.evaluation.deploy import (
+    Deploy,
+    build_network,
+    classify_files,
+    load_model,
+    save_model,
+    scale_pixels,
+)
 from rnnpipe.evaluation.spec import SPEC_FILE, WEIGHTS_FILE
 
-SHAPES = {"rows": (8, 8), "columns": (8, 8), "pixels": (64, 1), "permuted": (64, 1), "patches": (4, 16)}
+SHAPES = {
+    "rows": (8, 8),
+    "columns": (8, 8),
+    "pixels": (64, 1),
+    "permuted": (64, 1),
+    "patches": (4, 16),
+    "as-is": (8, 8),
+}
 
 
 def test_pixels_are_scaled_as_the_spec_says(make_spec):
@@ -30,6 +46,18 @@ def test_deploy_is_transform_scaling_net_and_softmax(sequence, make_spec):
     logits_NK = deploy.network(scale_pixels(deploy.transform(images_NHW), spec))
     torch.testing.assert_close(deploy(images_NHW), logits_NK.softmax(1))
     torch.testing.assert_close(deploy(images_NHW).sum(1), torch.ones(5))
+
+
+def test_image_files_are_classified_in_colour_and_by_the_names_of_their_classes(make_spec, tmp_path):
+    spec = make_spec(features=24, channels=3)
+    network = build_network(spec, seed=1).eval()
+    save_model(tmp_path, spec, network)
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    (_, found), (_, other) = classify_files(tmp_path, [tmp_path / "image.png", tmp_path / "none.png"])
+    expected_K = Deploy(spec, network)(torch.from_numpy(pixels)[None].float())[0]
+    assert list(found) == ["circle", "square", "cross"] and isinstance(other, DataError)
+    assert list(found.values()) == pytest.approx(expected_K.tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

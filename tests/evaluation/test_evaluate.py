@@ -11,6 +11,7 @@ from rnnpipe.evaluation import evaluate, job
 from rnnpipe.evaluation.deploy import build_network, load_model, save_model
 from rnnpipe.evaluation.evaluate import build_evaluation
 from rnnpipe.evaluation.job import evaluation_recipe, threads_on
+from rnnpipe.evaluation.order import images_of, transform_of
 from rnnpipe.evaluation.predict import measure_latency, predict
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.files import canonical_json, sha256_tree
@@ -63,6 +64,20 @@ def test_an_evaluation_writes_report_predictions_and_figures(model_folder, seque
     assert (folder / "belief.safetensors").exists()
     assert facts["accuracy"] == report.accuracy and facts["latency_ms_p50"] == report.latency_ms_p50
     assert len(canonical_json(facts)) < 1500
+
+
+def test_a_net_of_coloured_images_is_measured_and_drawn_the_same_way(make_spec, config, tmp_path):
+    spec = make_spec(sequence="patches", steps=4, features=48, channels=3)
+    save_model(tmp_path / "model", spec, build_network(spec, seed=3))
+    images = np.random.default_rng(0).integers(0, 256, (70, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "test_x.npy", transform_of(spec)(torch.from_numpy(images)).numpy())
+    np.save(tmp_path / "test_y.npy", np.arange(70) % 3)
+    build_evaluation(tmp_path / "model", tmp_path, config, tmp_path / "evaluation")
+    report = EvaluationReport.read(tmp_path / "evaluation")
+    assert {each.correct[0] for each in report.robustness} == {report.correct} and len(report.robustness) == 4
+    assert (tmp_path / "evaluation" / "figures" / "mistakes.png").exists()
+    restored = images_of(torch.from_numpy(np.load(tmp_path / "test_x.npy")), spec)
+    np.testing.assert_array_equal(restored, images)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from rnnpipe.catalogue import VARIANTS
+from rnnpipe.evaluation.belief import Beliefs
 from rnnpipe.evaluation.changes import draw_changes
 from rnnpipe.evaluation.figures import curves, pictures, scores, style
+from rnnpipe.evaluation.figures.strip import belief_strip
 from rnnpipe.evaluation.figures.style import shorten
 from rnnpipe.evaluation.leaderboard import LeaderboardRow, TrainingSummary
 from rnnpipe.evaluation.standing import Standing
@@ -51,6 +53,16 @@ def test_a_class_without_test_images_is_drawn_with_the_widest_interval(make_repo
     report = make_report(("a", "b", "c"), total=2)
     assert 0 in [scores.support for scores in report.per_class]
     save_twice(lambda: scores.per_class_bars(report), tmp_path)
+
+
+def test_pictures_are_drawn_in_colour_as_well(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 6, 9, 3), dtype=np.uint8)
+    probabilities_NK = np.full((3, 2), 0.5)
+    draw = lambda: pictures.confident_mistakes(images, probabilities_NK, np.ones(3, int), ("a", "b"), 3)  # noqa: E731
+    save_twice(draw, tmp_path)
+    beliefs = Beliefs(np.arange(1, 7), np.full((3, 6, 2), 0.5, np.float32))
+    strip = belief_strip(images, np.zeros(3, int), beliefs)
+    assert strip.ndim == 3 and len(np.unique(strip.reshape(-1, 3), axis=0)) > 50
 
 
 def test_learning_curves_have_a_line_a_label(tmp_path):

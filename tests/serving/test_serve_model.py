@@ -81,7 +81,7 @@ def test_it_says_who_answers(address: str) -> None:
     assert httpx.get(f"{address}/ping").status_code == httpx.get(f"{address}/health").status_code == 200
     assert httpx.get(f"{address}/model").json() == {
         "uri": f"models:/{NAME}/1", "variant": "gru-8x1", "image_size": [28, 28],
-        "classes": [str(number) for number in range(10)],
+        "shape": [28, 28], "classes": [str(number) for number in range(10)],
     }  # fmt: skip
 
 

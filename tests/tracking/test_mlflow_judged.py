@@ -35,7 +35,7 @@ def add_version(tracking: Tracking, name: str, **tags: str) -> Version:
 def dataset(tmp_path: Path) -> Path:
     """A dataset's folder with nothing but its profile."""
     pixels_NHW = np.random.default_rng(0).integers(0, 256, (60, 4, 4), dtype=np.uint8)
-    found = profile_of(pixels_NHW, np.arange(60) % 3, np.arange(60), CLASSES)
+    found = profile_of(pixels_NHW, np.arange(60) % 3, CLASSES)
     write_json(tmp_path / PROFILE, found.model_dump(mode="json"))
     return tmp_path
 

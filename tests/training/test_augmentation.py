@@ -48,10 +48,10 @@ def moved(image_HW, down, right):
 def make_(make_setting):
     """Return a maker of an augmentation and its transform: make("patches", (4, 8), shift_pixels=1)."""
 
-    def make(name="rows", size=SIZE, seed=0, **training):
+    def make(name="rows", size=SIZE, seed=0, channels=1, **training):
         config = SequenceConfig(name=name, patch_size=2)
-        transform = build_transform(size, config)
-        sizes = {"steps": transform.steps, "features": transform.features}
+        transform = build_transform(size, config, channels)
+        sizes = {"steps": transform.steps, "features": transform.features, "channels": channels}
         setting = make_setting(training=training, seed=seed)
         spec = setting.spec.model_copy(update={"sequence": config, "image_size": size, **sizes})
         return transform, Augmentation.of(replace(setting, spec=spec))
@@ -107,6 +107,17 @@ def test_in_any_transform_it_is_the_image_that_changes(make, name, changes):
     found_BTI = augment(transform(images_BHW).contiguous(), 1, 5)
     assert found_BTI.dtype == (torch.uint8 if changes.keys() == {"shift_pixels"} else torch.float32)
     torch.testing.assert_close(found_BTI, transform(expected_BHW), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("changes", [{"shift_pixels": 2}, ALL])
+@pytest.mark.parametrize("name", ["rows", "columns", "permuted", "patches"])
+def test_in_colour_the_planes_of_an_image_change_alike(make, name, changes):
+    _, augment_rows = make("rows", **changes)
+    transform, augment = make(name, channels=3, **changes)
+    planes = [noise(16), 255 - noise(16), noise(16) // 2]
+    expected = torch.stack([augment_rows(plane_BHW, 1, 5) for plane_BHW in planes], dim=3)
+    found_BTI = augment(transform(torch.stack(planes, dim=3)).contiguous(), 1, 5)
+    torch.testing.assert_close(found_BTI, transform(expected), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", SEQUENCES)

@@ -1,4 +1,4 @@
-"""Pictures of test images, with what nets say of them."""
+"""Pictures of test images, with what nets say of them. Images are (N, H, W), or in colour (N, H, W, 3)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -106,7 +106,7 @@ def _image_grid(images_NHW: NDArray[np.uint8], texts: Sequence[str], title: str)
     """Draw images in rows of ten, with two lines of text below each."""
     rows = max(1, -(-len(images_NHW) // GRID_COLUMNS))
     figure, (axes,) = new_figure(GRID_COLUMNS, 0.7 + 1.35 * rows)
-    height, width = (0.95 * side / max(images_NHW.shape[1:]) for side in images_NHW.shape[1:])
+    height, width = (0.95 * side / max(images_NHW.shape[1:3]) for side in images_NHW.shape[1:3])
     for number, (image_HW, text) in enumerate(zip(images_NHW, texts, strict=True)):
         row, left = divmod(number, GRID_COLUMNS)
         top = 1.35 * row

@@ -19,8 +19,9 @@ Panel = NDArray[np.float64]
 def belief_strip(images_NHW: NDArray[np.uint8], labels_N: NDArray[np.int64], beliefs: Beliefs) -> Picture:
     """Return a picture (height, width, 3): each image, and beside its rows the class probabilities so far.
 
-    A column is a class, the darker the more probable. The line is where the decision fell: green and whole where
-    the answer is right, orange and broken where it is wrong. The triangle below marks the true class.
+    Images are (N, H, W), or in colour (N, H, W, 3). A column is a class, the darker the more probable. The line is
+    where the decision fell: green and whole where the answer is right, orange and broken where it is wrong. The
+    triangle below marks the true class.
     """
     panels = [
         _panel(image_HW, int(label), beliefs.of(place))
@@ -36,7 +37,7 @@ def _panel(image_HW: NDArray[np.uint8], label: int, beliefs: Beliefs) -> Panel:
     """Return one image with its heat map, of the image's height, on white."""
     believed_RK, steps = beliefs.probabilities_NRK[0], int(beliefs.steps_R[-1])
     pixels = _enlarged(image_HW)
-    height, width = pixels.shape
+    height, width = pixels.shape[:2]
     reading_of_line = np.searchsorted(beliefs.steps_R, (np.arange(height) + 1) * steps / height)
     heat = mpl.colormaps["Blues"](np.repeat(believed_RK[reading_of_line], CELL, axis=1))[..., :3]
     at = min(int(np.searchsorted(reading_of_line, _deciding(beliefs))), height - LINE)
@@ -45,7 +46,7 @@ def _panel(image_HW: NDArray[np.uint8], label: int, beliefs: Beliefs) -> Panel:
     heat[at : at + LINE, dashes] = to_rgb(RIGHT if is_right else WRONG)
     left = width + GAP
     panel = np.ones((height + 2 * GAP, left + heat.shape[1] + 2 * GAP, 3))
-    panel[:height, :width] = pixels[..., None] / 255
+    panel[:height, :width] = (pixels if pixels.ndim == 3 else pixels[..., None]) / 255
     panel[:height, left : left + heat.shape[1]] = heat
     for line in range(GAP // 2):  # a triangle that points up
         centre = left + label * CELL + CELL // 2
@@ -60,9 +61,8 @@ def _deciding(beliefs: Beliefs) -> int:
 
 def _enlarged(image_HW: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the image's nearest pixels, its proportions kept, the longer side SIDE pixels."""
-    scale = SIDE / max(image_HW.shape)
-    rows, columns = (np.arange(max(LINE, int(side * scale))) / scale for side in image_HW.shape)
-    nearest = (
-        np.minimum(each.astype(int), side - 1) for each, side in zip((rows, columns), image_HW.shape, strict=True)
-    )
+    size = image_HW.shape[:2]
+    scale = SIDE / max(size)
+    rows, columns = (np.arange(max(LINE, int(side * scale))) / scale for side in size)
+    nearest = (np.minimum(each.astype(int), side - 1) for each, side in zip((rows, columns), size, strict=True))
     return image_HW[np.ix_(*nearest)]

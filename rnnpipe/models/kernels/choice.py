@@ -30,7 +30,8 @@ def use_kernels(
     The name is "compiled" or "torch". Weights and what is saved of them stay the same; the process's threads are
     given to whoever computes. Raises TrainingError where the kernels are asked for, and it can't be done.
     """
-    unfit = _unfit(network.encoder, device, precision)
+    differ = "the sequences differ in length" if network.has_lengths else ""
+    unfit = differ or _unfit(network.encoder, device, precision)
     missing = "asked for" if request == "torch" else unfit or _absent()
     if missing and request == "compiled":
         raise TrainingError(
