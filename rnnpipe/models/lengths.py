@@ -5,6 +5,7 @@ values may be anything.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,8 +60,8 @@ def _states(layers: nn.RNNBase, x_BTI: Tensor, weights: Sequence[Tensor]) -> Ten
     """Return the states of one layer in one direction after each step, (B, T, H)."""
     start_LBH = x_BTI.new_zeros(1, x_BTI.shape[0], layers.hidden_size)
     options = (layers.bias, 1, 0.0, layers.training, False, True)
-    if layers.mode == "LSTM":
-        states_BTH: Tensor = torch.lstm(x_BTI, [start_LBH, start_LBH], weights, *options)[0]
-        return states_BTH
-    compute = {"GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}[layers.mode]
-    return compute(x_BTI, start_LBH, weights, *options)[0]
+    computes = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}
+    start: Any = [start_LBH, start_LBH] if layers.mode == "LSTM" else start_LBH
+    compute: Any = computes[layers.mode]  # torch's types don't know which start goes with which
+    states_BTH: Tensor = compute(x_BTI, start, list(weights), *options)[0]
+    return states_BTH
