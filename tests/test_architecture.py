@@ -56,7 +56,7 @@ def test_flows_import_neither_torch_nor_mlflow() -> None:
         ("rnnpipe.nodes", {"torch", "mlflow", "prefect", "ray", "fsspec"}),
         (
             "flows.pipeline, flows.retrain",
-            {"torch", "torchvision", "matplotlib", "sklearn", "ray", "fsspec"},
+            {"torch", "torchvision", "matplotlib", "sklearn", "ray", "optuna"},
         ),  # the fork server brings them
     ],
 )

@@ -14,7 +14,7 @@ from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import TrainingError
 from rnnpipe.evaluation.deploy import build_network
 from rnnpipe.files import read_json, write_json
-from rnnpipe.runtime import Device
+from rnnpipe.runtime import Device, give_threads_to_kernels
 from rnnpipe.training import supervise, threads
 from rnnpipe.training.journal import read_journal
 from rnnpipe.training.loop import Fit
@@ -41,6 +41,7 @@ class Machine:
 
 @pytest.fixture(autouse=True)
 def _threads_as_before() -> Iterator[None]:
+    give_threads_to_kernels(False)  # whoever came before may have left them there
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
