@@ -13,7 +13,7 @@ from rnnpipe.files import digest_of
 from rnnpipe.references import StageRef
 from rnnpipe.sweeping.facts import BEST_FILE, FIGURES, PAGE_FILE, State, SweepFacts, TrialFacts
 from rnnpipe.tracking.client import Tracking, retried
-from rnnpipe.tracking.recording import flatten, journal_points
+from rnnpipe.tracking.recording import flatten, journal_points, run_spec
 from rnnpipe.tracking.runs import (
     DatasetUse,
     MetricPoint,
@@ -69,14 +69,16 @@ def record_trial(
     if found is not None and own.items() <= found.data.tags.items():
         return str(found.info.run_id)
     events = read_journal(training.folder)
-    started_at_ms = events[0]["time_ms"] if events else time.time_ns() // 1_000_000
-    run_id = start_run(
-        tracking, RunSpec(training.key, training.name, flatten(training.params), tags, started_at_ms)
-    )
+    if events:
+        spec = run_spec(training.key, training.folder, name=training.name, params=training.params, tags=tags)
+    else:  # it failed before it began
+        now_ms = time.time_ns() // 1_000_000
+        spec = RunSpec(training.key, training.name, flatten(training.params), tags, now_ms)
+    run_id = start_run(tracking, spec)
     name = dataset.facts["name"]
     log_dataset(tracking, run_id, DatasetUse(name, dataset.digest, name, "training"))
     log_points(tracking, run_id, journal_points(final_events(events)))
-    finish_run(tracking, run_id, STATUSES[trial.state], events[-1]["time_ms"] if events else started_at_ms)
+    finish_run(tracking, run_id, STATUSES[trial.state], events[-1]["time_ms"] if events else spec.started_at_ms)
     set_tags(tracking, run_id, own)
     return run_id
 

@@ -64,7 +64,6 @@ def own(tmp_path: Path) -> Iterator[Workspace]:
         stop_process(process)
 
 
-@pytest.mark.usefixtures("first_run")
 def test_a_sweep_finds_a_best_trial_that_becomes_a_model(workspace: Workspace, call: Callable[..., Done]) -> None:
     measured = workspace.manifests("evaluations")
     config = config_of(workspace, "small", trials=3, parallel=1)
@@ -123,7 +122,6 @@ def _history(workspace: Workspace, run: Any, name: str) -> dict[int, float]:
     return found
 
 
-@pytest.mark.usefixtures("first_run")
 def test_a_config_without_a_sweep_or_with_a_wrong_one_starts_nothing(
     workspace: Workspace, call: Callable[..., Done]
 ) -> None:
@@ -138,7 +136,6 @@ def test_a_config_without_a_sweep_or_with_a_wrong_one_starts_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("first_run")
 def test_trials_are_pruned_through_their_process_and_told_so(
     workspace: Workspace, call: Callable[..., Done]
 ) -> None:
@@ -171,7 +168,6 @@ def test_trials_are_pruned_through_their_process_and_told_so(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("first_run")
 def test_several_seeds_are_one_trial(workspace: Workspace, call: Callable[..., Done]) -> None:
     config = config_of(workspace, "seeded", trials=2)
     swept = call("sweep", config, "--set", "seeds=2")
@@ -189,7 +185,6 @@ def test_several_seeds_are_one_trial(workspace: Workspace, call: Callable[..., D
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("first_run")
 def test_a_trial_that_diverges_is_told_and_stops_no_other(workspace: Workspace, call: Callable[..., Done]) -> None:
     variants = [{"name": "rnn", "hidden_size": 8, "num_layers": 1, "nonlinearity": "relu"}]
     training = {"epochs": 8, "batch_size": 32, "optimizer": "sgd", "gradient_clip_norm": None, "preflight": False}
