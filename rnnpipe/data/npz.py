@@ -147,7 +147,7 @@ def _lengths_without_padding(x_NTI: Array) -> NDArray[np.int64]:
     if x_NTI.dtype.kind != "f":
         return lengths_N
     for places in places_of(total, (steps, features)):
-        is_step_NT = np.logical_not(np.isnan(x_NTI[places]).all(axis=2))
+        is_step_NT = ~np.asarray(np.isnan(x_NTI[places]).all(axis=2))
         forget_pages(x_NTI)
         lengths_N[places] = np.where(is_step_NT.any(axis=1), steps - is_step_NT[:, ::-1].argmax(axis=1), 0)
     return lengths_N

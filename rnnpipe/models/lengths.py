@@ -4,12 +4,18 @@ Shapes: B sequences, T steps (of the longest), I inputs a step, H neurons, D dir
 values may be anything.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+OPERATIONS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "RNN_TANH": torch.rnn_tanh,
+    "RNN_RELU": torch.rnn_relu,
+    "GRU": torch.gru,
+    "LSTM": torch.lstm,
+}
 
 
 def split_off_padding(x_BTI: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,9 +65,7 @@ def final_states(layers: nn.RNNBase, x_BTI: Tensor, lengths_B: Tensor) -> Tensor
 def _states(layers: nn.RNNBase, x_BTI: Tensor, weights: Sequence[Tensor]) -> Tensor:
     """Return the states of one layer in one direction after each step, (B, T, H)."""
     start_LBH = x_BTI.new_zeros(1, x_BTI.shape[0], layers.hidden_size)
+    start = [start_LBH, start_LBH] if layers.mode == "LSTM" else start_LBH
     options = (layers.bias, 1, 0.0, layers.training, False, True)
-    computes = {"LSTM": torch.lstm, "GRU": torch.gru, "RNN_TANH": torch.rnn_tanh, "RNN_RELU": torch.rnn_relu}
-    start: Any = [start_LBH, start_LBH] if layers.mode == "LSTM" else start_LBH
-    compute: Any = computes[layers.mode]  # torch's types don't know which start goes with which
-    states_BTH: Tensor = compute(x_BTI, start, list(weights), *options)[0]
+    states_BTH: Tensor = OPERATIONS[layers.mode](x_BTI, start, weights, *options)[0]
     return states_BTH
