@@ -63,6 +63,7 @@ def deliver_waiting(session: Session, paths: list[Path]) -> int:
 
 
 def _deliver(session: Session, outcome: Outcome, path: Path) -> Judgement | None:
+    session.progress.stage("MLflow", "gets the trainings, their figures and the best model")
     run_ids = record_all(session, outcome)
     _show_overview(session, outcome, run_ids)
     judgement = judge_and_promote(session, outcome, run_ids)

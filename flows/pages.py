@@ -19,9 +19,10 @@ from rnnpipe.tracking.addresses import is_server, resolve_uri
 from rnnpipe.tracking.client import open_tracking
 from rnnpipe.tracking.page import HOST, page_command
 from rnnpipe.tracking.runs import close_ghosts
-from rnnpipe.tracking.views import experiments_url
+from rnnpipe.tracking.views import compared_experiments, comparison_url, experiments_url
 
 START_TIMEOUT_S = 60.0
+MAX_COMPARISONS = 5
 
 
 def serve_pages(port: int, tell: Callable[[str], None]) -> NoReturn:
@@ -37,7 +38,8 @@ def serve_pages(port: int, tell: Callable[[str], None]) -> NoReturn:
     _check_free(port)
     folder = workspace / "pages" / f"mlflow-{port}"  # each `ui` has a page of its own
     # the database is there, and migrated, before the server looks at it
-    close_ghosts(open_tracking(uri, None, workspace))
+    tracking = open_tracking(uri, None, workspace)
+    close_ghosts(tracking)
     try:
         with using(folder):
             start_keeper(folder, command, environment)
@@ -45,6 +47,8 @@ def serve_pages(port: int, tell: Callable[[str], None]) -> NoReturn:
                 address = f"http://{HOST}:{port}"
                 _wait_until_up(address, folder)
                 tell(f"MLflow   {experiments_url(address)}")
+                for name, number in compared_experiments(tracking)[:MAX_COMPARISONS]:
+                    tell(f"  {name}, all runs side by side: {comparison_url(address, number)}")
                 _tell_and_wait(prefect_url, tell)
     finally:
         wait_until_stopped(folder)

@@ -44,7 +44,7 @@ def summarize(
         task=config.task,
         leaderboard=leaderboard,
         failures=outcome.failures,
-        chosen_by=judgement.candidate.chosen_by if judgement else "",
+        chosen_by=f"{judgement.candidate.row.name}, for the {judgement.candidate.chosen_by}" if judgement else "",
         verdict=judgement.verdict if judgement else None,
         model_name=config.model_name,
         model_uri=judgement.version.uri if judgement else "",

@@ -53,7 +53,7 @@ def print_outcome(summary: "RunSummary") -> None:
         console.print(f"\n[{style}]{decision}[/] {summary.model_uri}: {escape(verdict.reason)}")
         if verdict.evidence:
             console.print(verdict.evidence, style="dim", markup=False)
-        console.print(f"chosen for the {summary.chosen_by}", style="dim")
+        console.print(f"chosen: {summary.chosen_by}", style="dim")
         console.print(f"champion: {summary.champion or 'none yet'}")
     if summary.tracking_problem:
         console.print(f"\nnot tracked: {summary.tracking_problem}", style="red", markup=False)

@@ -26,6 +26,9 @@ from rnnpipe.config import PipelineConfig
 ROOM_FOR_OTHERS = 4  # lines: the table's head, the sum of what isn't shown, and the cursor's
 LONGEST_STAGE = len("dataset fashion-mnist")
 NOT_IN_CI = ("", "0", "false")
+TEST = "test "  # what the stage that measures a model is called, before the model's label
+TRAINING_STAGES = ("dataset ", "sequences ")
+IS_MEASURED, MEASURED = "is measured", "measured"
 
 
 class LiveProgress:
@@ -42,6 +45,11 @@ class LiveProgress:
         with self._lock:
             if name in self._lines and sentence.startswith(("skipped", "failed", "pruned")):
                 self._lines[name].state = sentence.partition(":")[0]
+            if not name.startswith(TRAINING_STAGES):  # whatever comes next, the one before is measured
+                self._change(IS_MEASURED, MEASURED)
+            tested = self._lines.get(name.removeprefix(TEST))
+            if tested is not None and name.startswith(TEST):
+                tested.state = IS_MEASURED if sentence.startswith("runs") else MEASURED
         self._print(name, sentence)
 
     def _print(self, name: str, sentence: str) -> None:

@@ -83,7 +83,7 @@ def decide(
     if failures := _failed_gates(candidate, rule):
         decision, reason = Decision.REJECT, "; ".join(failures)
     elif compared is None:
-        reason = f"{_percent(candidate.accuracy)} on {candidate.total:,} test images, and there is no champion yet"
+        reason = f"{_percent(candidate.accuracy)} on {candidate.total:,} test images, and there was no champion"
         decision = Decision.PROMOTE
     else:
         decision, reason = _judge(compared, candidate.total, rule)

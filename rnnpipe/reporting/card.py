@@ -59,7 +59,7 @@ def use_of(uri: str, spec: ModelSpec | None = None) -> str:
     if spec and spec.series is not None:
         given, values, file = "series", "NaN after a series' end" if spec.has_lengths else "finite", "FILE"
     return (
-        "**Use:**\n\n```python\n"
+        "**Use:**\n\n```python\nimport mlflow\n\n"
         'mlflow.set_tracking_uri("sqlite:///.rnnpipe/mlflow.db")  # or the address of this page, up to its port\n'
         f'model = mlflow.pyfunc.load_model("{uri}", model_config={{"device": "cpu"}})\n'
         f"probabilities = model.predict({given})  # float32 {shape}, {values}\n```\n\n"

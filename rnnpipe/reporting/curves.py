@@ -48,7 +48,7 @@ def learning_curves(histories: Mapping[str, History]) -> Curves | None:
     numbers = [value for points in values.values() for _, value in points]
     low, high = min(numbers), max(numbers)
     margin = (high - low) * 0.05 or 0.01
-    low, high = low - margin, high + margin
+    low, high = low - margin, min(high + margin, 1.0) if validated else high + margin
 
     def x(epoch: float) -> float:
         return round(WIDTH * (epoch - epochs[0]) / max(epochs[-1] - epochs[0], 1), 1)

@@ -17,8 +17,7 @@ CAPTIONS = {
     "reliability": "Reliability: how often an answer is right that is given with this confidence",
     "mistakes": "The mistakes that the net was surest of",
     "robustness": "Accuracy on images that are shifted, turned, noisy or incomplete",
-    "gradient_reach": "How far gradients reach back, and so what a net can learn from: without gates they mostly"
-    " shrink with each step, which is why plain nets forget",
+    "gradient_reach": "How far gradients reach back: how strongly each step's pixels move the loss at the end",
     "fixed": "Test images that this model gets right and the champion got wrong",
     "broken": "Test images that the champion got right and this model gets wrong",
     "samples": "Samples of the images",

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from rnnpipe import __version__
+from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import TrackingError
 from rnnpipe.evaluation.metrics import MetricNames
 from rnnpipe.evaluation.report import REPORT_FILE, EvaluationReport
 from rnnpipe.evaluation.spec import MODEL_FILES
-from rnnpipe.files import read_json, scratch_folder
+from rnnpipe.files import canonical_json, read_json, scratch_folder
 from rnnpipe.provenance import installed_packages
 from rnnpipe.references import StageRef
 from rnnpipe.store import MANIFEST, Entry
@@ -38,6 +39,10 @@ from rnnpipe.tracking.runs import (
 from rnnpipe.training.journal import JOURNAL_FILE, Event, epochs_of, final_events, read_journal, step_losses
 
 RECORDED_TAG = "rnnpipe.recorded"
+COMPARED = {
+    "variant", "seed", "variant_config.hidden_size", "variant_config.num_layers", "data.name", "sequence.name",
+    "training.epochs", "training.batch_size", "training.learning_rate",
+}  # fmt: skip
 CLOSE_TIMEOUT_S = 3.0
 PAUSE_S = 30.0
 
@@ -56,10 +61,23 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def run_spec(
     recipe_key: str, folder: Path, *, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
 ) -> RunSpec:
-    """Return the MLflow run of a training's folder: its key is the training's, its start that of the journal."""
+    """Return the MLflow run of a training's folder: its key is the training's, its start that of the journal.
+
+    MLflow prints all params above each picture, so it gets those that say something; a tag holds all.
+    """
     shared = {"rnnpipe.version": __version__, "python": sys.version.split()[0]}
+    shared["rnnpipe.params"] = canonical_json(params)
     started_at_ms = read_journal(folder)[0]["time_ms"]
-    return RunSpec(recipe_key, name, flatten(params), {**shared, **tags}, started_at_ms)
+    return RunSpec(recipe_key, name, _telling(flatten(params)), {**shared, **tags}, started_at_ms)
+
+
+def _telling(params: dict[str, Any]) -> dict[str, Any]:
+    """Return the params that are always compared, and those that aren't at their default."""
+    if "variant_config.name" not in params:
+        return params
+    config = PipelineConfig.model_validate({"variants": [{"name": params["variant_config.name"]}]})
+    usual = flatten(config.params_of(0, 0))
+    return {name: value for name, value in params.items() if name in COMPARED or usual.get(name, value) != value}
 
 
 def journal_points(events: list[Event]) -> list[MetricPoint]:
@@ -82,7 +100,7 @@ def epoch_points(event: Event) -> list[MetricPoint]:
         MetricNames.VAL_ACCURACY: event["validation_accuracy"],
     }
     if event["validation_accuracy"] is not None:
-        values[MetricNames.VAL_ACCURACY_PCT] = 100 * event["validation_accuracy"]
+        values[MetricNames.VAL_ACCURACY_PCT] = round(100 * event["validation_accuracy"], 2)
     return [
         MetricPoint(name, value, event["epoch"], event["time_ms"])
         for name, value in values.items()

@@ -11,11 +11,12 @@ VIEW_KEY = "rnnpipe-compare"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW_KEY}"  # internal to MLflow's pages: a browser test looks at it
 WORKFLOW = "workflowType=machine_learning"
 RANKED_BY = MetricNames.TEST_ACCURACY_PCT
+# few: MLflow sorts columns by name, and the accuracy is to be in view
 SHOWN_METRICS = (
     MetricNames.TEST_ACCURACY_PCT, MetricNames.TEST_ACCURACY_LOW_PCT, MetricNames.TEST_ACCURACY_HIGH_PCT,
-    MetricNames.TEST_LOSS, MetricNames.TEST_MACRO_F1, MetricNames.TEST_LATENCY_MS_P50,
-    MetricNames.MODEL_PARAMETERS, MetricNames.TRAIN_WALL_S,
+    MetricNames.MODEL_PARAMETERS, MetricNames.TEST_LATENCY_MS_P50,
 )  # fmt: skip
+NOTE_TAG = "mlflow.note.content"
 
 
 def save_comparison_view(tracking: Tracking, param_names: Sequence[str]) -> None:
@@ -32,8 +33,12 @@ def save_comparison_view(tracking: Tracking, param_names: Sequence[str]) -> None
         "datasetsFilter": [],
         "selectedColumns": [*columns, "attributes.`Models`"],
     }
+    link = f"#/experiments/{tracking.experiment_id}/runs?viewStateShareKey={VIEW_KEY}&{WORKFLOW}"
+    note = f"[All runs side by side, the best test accuracy first]({link})"
     with mlflow_errors("save the comparison view"):
         tracking.client.set_experiment_tag(tracking.experiment_id, VIEW_TAG, json.dumps(state))
+        if not tracking.client.get_experiment(tracking.experiment_id).tags.get(NOTE_TAG):
+            tracking.client.set_experiment_tag(tracking.experiment_id, NOTE_TAG, note)
 
 
 def comparison_url(base_url: str, experiment_id: str) -> str:
@@ -46,6 +51,13 @@ def experiments_url(base_url: str) -> str:
     return f"{_root(base_url)}/experiments?{WORKFLOW}"
 
 
+def compared_experiments(tracking: Tracking) -> list[tuple[str, str]]:
+    """Return name and id of each experiment that has a saved comparison, the one used last first."""
+    with mlflow_errors("list the experiments"):
+        found = tracking.client.search_experiments(order_by=["last_update_time DESC"])
+    return [(str(each.name), str(each.experiment_id)) for each in found if VIEW_TAG in each.tags]
+
+
 def run_url(base_url: str, experiment_id: str, run_id: str) -> str:
     """Return the address of a run's page."""
     return f"{_root(base_url)}/experiments/{experiment_id}/runs/{run_id}?{WORKFLOW}"
@@ -53,7 +65,7 @@ def run_url(base_url: str, experiment_id: str, run_id: str) -> str:
 
 def artifact_path(experiment_id: str, run_id: str, path: str) -> str:
     """Return the way from any of MLflow's pages to an artifact of a run."""
-    return f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{quote(path)}"
+    return f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{quote(path)}?{WORKFLOW}"
 
 
 def model_version_url(base_url: str, model_name: str, number: int) -> str:

@@ -123,7 +123,7 @@ def test_a_class_without_test_images_has_no_floor():
 def test_without_a_champion_nothing_is_compared():
     verdict = decide(pair(0, 10, 360)[0], None, RegistryConfig())
     assert (verdict.decision, verdict.reason) == (
-        Decision.PROMOTE, "97.22 % on 360 test images, and there is no champion yet",
+        Decision.PROMOTE, "97.22 % on 360 test images, and there was no champion",
     )  # fmt: skip
     assert verdict.p_value is verdict.interval is verdict.champion_version is None and verdict.evidence == ""
 

@@ -64,7 +64,7 @@ def test_it_needs_nothing_from_anywhere(kept: Any) -> None:
 def test_it_says_what_came_out_and_why(kept: Any) -> None:
     text = Reader(page_of(kept, kept.run())).text
     for part in (
-        "PROMOTE models:/shapes/1 : 90.00 % on 300 test images, and there is no champion yet.",
+        "PROMOTE models:/shapes/1 : 90.00 % on 300 test images, and there was no champion.",
         "86.08 to 92.91 %", "270 of 300", "half of the answers stay what they are from step 2 of 2 on",
         "highest validation accuracy of 2 models (0.9000)", "rnnpipe reproduce models:/shapes/1",
         "nn.GRU, one layer of 8", "Accuracy on validation images by epoch",

@@ -62,7 +62,7 @@ def test_the_verdict_stays_on_the_version_and_its_run(tracking: Tracking, stored
     assert "HOLD: so it is hold" in held(tracking, version)["description"]
     apply(tracking, version, Decision.PROMOTE, None)
     found = held(tracking, version)
-    path = f"#/experiments/{tracking.experiment_id}/runs/{version.run_id}/artifacts/verdict/judged/verdict.json"
+    path = f"#/experiments/{tracking.experiment_id}/runs/{version.run_id}/artifacts/verdict/judged/verdict.json?workflowType=machine_learning"
     assert found["description"] == f"A net.\n\n**Verdict:** PROMOTE: so it is promote\n\n[verdict.json]({path})"
     assert found["tags"]["rnnpipe.decision"] == "PROMOTE"
     assert found["tags"]["rnnpipe.reason"] == "so it is promote"
@@ -94,7 +94,10 @@ def test_a_verdict_delivered_again_stands_there_once(
         f"verdict/repeated/{name}" for name in ("verdict.json", "fixed.png", "broken.png")
     }
     assert once["description"].count("**Verdict:**") == 1 and verdict.evidence in once["description"]
-    assert all(f"artifacts/verdict/repeated/{picture.name})" in once["description"] for picture in pictures)
+    assert all(
+        f"artifacts/verdict/repeated/{picture.name}?workflowType=machine_learning)" in once["description"]
+        for picture in pictures
+    )
     details = json.loads(once["tags"]["rnnpipe.decision_details"])
     assert {"p_value", "interval", "fixed", "broken", "test_looks"} <= {
         name for name, value in details.items() if value is not None

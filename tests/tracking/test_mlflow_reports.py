@@ -30,7 +30,10 @@ def test_a_page_is_replaced_by_news_only(place: Registry) -> None:
         log_page(place.tracking, "training", lambda text=text: text, replace=replace)  # type: ignore[misc]
         assert fetch_page(place.tracking, run_id) == held.encode()
     path = page_path(place.tracking, "training")
-    assert path == f"#/experiments/{place.tracking.experiment_id}/runs/{run_id}/artifacts/{REPORT_NAME}"
+    assert (
+        path
+        == f"#/experiments/{place.tracking.experiment_id}/runs/{run_id}/artifacts/{REPORT_NAME}?workflowType=machine_learning"
+    )
 
 
 def test_a_page_of_no_run_is_not_made(place: Registry) -> None:

@@ -100,8 +100,8 @@ def accuracy_while_reading(readings: Mapping[str, Reading]) -> Figure:
 def gradient_reach(norms: Mapping[str, Sequence[float]]) -> Figure:
     """Draw for each label how strongly the pixels of each step move the loss: how far back a net learns from.
 
-    In a plain net the gradient passes through one product and one squashing a step, and mostly shrinks with each;
-    gates let it pass unchanged where they are open.
+    In a plain net the gradient passes through one product and one squashing a step, and over many steps mostly
+    vanishes; gates let it pass unchanged where they are open.
     Source: S. Hochreiter, J. Schmidhuber, “Long short-term memory”, 1997, on the way back being multiplied.
     """
     figure, (axes,) = new_figure(8, 4.4)

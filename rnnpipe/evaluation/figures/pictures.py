@@ -66,7 +66,7 @@ def belief_picture(watched: Sequence[Watched], classes: Sequence[str]) -> Figure
     """
     labels = list(watched[0].beliefs)
     figure = Figure(figsize=(2.0 + 2.3 * len(labels), 0.6 + 2.1 * len(watched)), layout="constrained")
-    grid = figure.subplots(len(watched), 1 + len(labels), squeeze=False, width_ratios=[1.0, *[1.15] * len(labels)])
+    grid = figure.subplots(len(watched), 1 + len(labels), squeeze=False, width_ratios=[1.0] * (1 + len(labels)))
     shades: Any = None
     for row, (each, panels) in enumerate(zip(watched, grid, strict=True)):
         panels[0].imshow(each.image_HW, cmap="gray", vmin=0, vmax=255)
@@ -77,7 +77,8 @@ def belief_picture(watched: Sequence[Watched], classes: Sequence[str]) -> Figure
             if row == 0:
                 axes.set_title(f"{shorten(label, 24)}\n{axes.get_title()}", fontsize=10, parse_math=False)
     figure.colorbar(shades, ax=grid[:, -1], shrink=0.5, label="probability")
-    figure.suptitle("What a net believes, step by step (line: decided)", fontsize=11)
+    title = "What a net believes, step by step. Below the line its answer stays: green right, orange wrong"
+    figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -90,15 +91,17 @@ def _draw_belief(axes: Axes, watched: Watched, label: str, classes: Sequence[str
         extent=(-0.5, len(classes) - 0.5, last, 0),
     )  # fmt: skip
     deciding = int(np.searchsorted(beliefs.steps_R, beliefs.decided_at()[0]))
-    axes.axhline(int(beliefs.steps_R[deciding - 1]) if deciding else 0, color=COLOURS[1], linewidth=1.8)
     answer = int(believed_RK[-1].argmax())
-    verdict = "right" if answer == watched.label else "wrong"
+    verdict, colour = ("right", COLOURS[2]) if answer == watched.label else ("wrong", COLOURS[1])
+    axes.axhline(int(beliefs.steps_R[deciding - 1]) if deciding else 0, color=colour, linewidth=2.2)
+    axes.set_box_aspect(watched.image_HW.shape[0] / watched.image_HW.shape[1])  # rows lie beside the image's
     title = f"{verdict}: {shorten(classes[answer], 8)}, {believed_RK[-1, answer]:.0%}"
     axes.set_title(title, fontsize=10, parse_math=False)
     if len(classes) <= 12:
         axes.set_xticks(range(len(classes)), [shorten(name, 3) for name in classes], fontsize=8, parse_math=False)
     axes.tick_params(axis="y", labelsize=8)
     axes.set_ylabel("step", fontsize=8)
+    axes.set_xlabel("class", fontsize=8)
     return shades
 
 

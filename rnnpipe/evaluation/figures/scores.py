@@ -105,10 +105,23 @@ def cost_against_accuracy(rows: Sequence[LeaderboardRow]) -> Figure:
             )  # fmt: skip
     for axes, name in zip(panels, ("parameters", "latency of one image, ms"), strict=True):
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
+        axes.tick_params(axis="x", which="minor", labelsize=7)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
+        edge = _edge(np.array([row.accuracy for row in rows]), np.array([row.accuracy_low for row in rows]))
+        if edge is not None:
+            axes.set_ylim(bottom=edge)
         name_axes(axes, f"Accuracy against {name.partition(',')[0]}", name, "test accuracy")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=9)
     return figure
+
+
+def _edge(shares: Floats, low: Floats) -> float | None:
+    """Return where the axis begins, so that a few far below don't squeeze the others; None for its usual place."""
+    median = float(np.median(shares))
+    near = shares >= median - max(4 * (float(shares.max()) - median), 0.1)
+    return None if near.all() else float(low[near].min()) - 0.01
 
 
 def _draw_intervals(
@@ -126,4 +139,9 @@ def _draw_intervals(
         )  # fmt: skip
     axes.set_yticks(positions, names, parse_math=False)
     axes.set_ylim(len(names) - 0.5, -0.5)
+    edge = _edge(centre, low)
+    if edge is not None:
+        axes.set_xlim(left=edge)
+        for position in positions[centre < edge]:
+            axes.annotate("◂", (0, position), xycoords=("axes fraction", "data"), va="center", color=COLOURS[0])
     axes.xaxis.set_major_formatter(PercentFormatter(1))
