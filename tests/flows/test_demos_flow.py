@@ -50,7 +50,7 @@ def test_prefects_form_has_the_sections_of_the_config() -> None:
 
     schema = pipeline.parameters.model_dump()
     assert set(schema["properties"]) == {
-        "name", "data", "sequence", "variants", "seeds",
+        "name", "data", "sequence", "variants", "seeds", "sweep",
         "training", "execution", "evaluation", "tracking", "registry",
     }  # fmt: skip
     assert schema["required"] == ["variants"]

@@ -16,6 +16,7 @@ from rnnpipe.tracking.export import log_deployed_model
 from rnnpipe.tracking.promotion import apply_verdict
 from rnnpipe.tracking.registry import Candidate, Version
 from rnnpipe.tracking.runs import RunSpec, start_run
+from rnnpipe.tracking.views import artifact_path
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
@@ -62,7 +63,7 @@ def test_the_verdict_stays_on_the_version_and_its_run(tracking: Tracking, stored
     assert "HOLD: so it is hold" in held(tracking, version)["description"]
     apply(tracking, version, Decision.PROMOTE, None)
     found = held(tracking, version)
-    path = f"#/experiments/{tracking.experiment_id}/runs/{version.run_id}/artifacts/verdict/judged/verdict.json?workflowType=machine_learning"
+    path = artifact_path(tracking.experiment_id, version.run_id, "verdict/judged/verdict.json")
     assert found["description"] == f"A net.\n\n**Verdict:** PROMOTE: so it is promote\n\n[verdict.json]({path})"
     assert found["tags"]["rnnpipe.decision"] == "PROMOTE"
     assert found["tags"]["rnnpipe.reason"] == "so it is promote"

@@ -19,6 +19,7 @@ from rnnpipe.tracking.reports import (
 )
 from rnnpipe.tracking.runs import PIPELINE_RUN_TAG, set_tags
 from rnnpipe.tracking.sides import find_page, find_side
+from rnnpipe.tracking.views import artifact_path
 
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
@@ -30,10 +31,7 @@ def test_a_page_is_replaced_by_news_only(place: Registry) -> None:
         log_page(place.tracking, "training", lambda text=text: text, replace=replace)  # type: ignore[misc]
         assert fetch_page(place.tracking, run_id) == held.encode()
     path = page_path(place.tracking, "training")
-    assert (
-        path
-        == f"#/experiments/{place.tracking.experiment_id}/runs/{run_id}/artifacts/{REPORT_NAME}?workflowType=machine_learning"
-    )
+    assert path == artifact_path(place.tracking.experiment_id, run_id, REPORT_NAME)
 
 
 def test_a_page_of_no_run_is_not_made(place: Registry) -> None:
