@@ -57,17 +57,10 @@ class RayEngine:
 
     def __init__(self, config: PipelineConfig, store: Store, exchange_url: str) -> None:
         """Connect to the config's cluster, or start one; DeviceError where it can't be reached."""
-        self._options, self._store, self._url = config.execution.ray, store, exchange_url
+        self._store, self._url = store, exchange_url
         self._exchange = open_exchange(exchange_url)
-        self._ray, self._is_ours = connect(self._options)
-        threads = config.execution.threads_within(1) * config.execution.processes
-        self._needs: dict[str, float] = {"CPU": self._options.cpus or threads, "GPU": self._options.gpus}
-        if self._options.memory_gib:
-            self._needs["memory"] = int(self._options.memory_gib * GIB)
-        self._train = self._ray.remote(train_on_node).options(
-            num_cpus=self._needs["CPU"], num_gpus=self._needs["GPU"], memory=self._needs.get("memory"),
-            max_retries=LOST_NODES, scheduling_strategy="SPREAD",
-        )  # fmt: skip
+        self._ray, self._is_ours = connect(config.execution.ray)
+        self._train = self._ray.remote(train_on_node)
         self._under_way: set[Any] = set()
         self._closing, self._lock = threading.Event(), threading.Lock()
 
@@ -76,7 +69,7 @@ class RayEngine:
         order = self._order(work)
 
         def build(folder: Path) -> dict[str, Any]:
-            self._look_for_room(on_busy)
+            self._look_for_room(needs_of(work.config), on_busy)
             Handover(self._exchange, order.place, folder).offer()
             mirror, reader = Mirror(self._exchange, order.place, folder), JournalReader(folder)
 
@@ -108,7 +101,12 @@ class RayEngine:
 
     def _result(self, order: Order, follow: Callable[[], None]) -> Listing:
         """Have a node do it and wait; what the node tells as an error is raised here."""
-        reference = self._train.remote(order.model_dump_json())
+        needs = needs_of(order.config)
+        training = self._train.options(
+            num_cpus=needs["CPU"], num_gpus=needs["GPU"], memory=needs.get("memory"), max_retries=LOST_NODES,
+            scheduling_strategy="SPREAD",
+        )  # fmt: skip
+        reference = training.remote(order.model_dump_json())
         with self._lock:
             self._under_way.add(reference)
         looked = time.monotonic()
@@ -145,12 +143,12 @@ class RayEngine:
             if path.is_file() and path.relative_to(folder).as_posix() not in output.files:
                 path.unlink()
 
-    def _look_for_room(self, on_busy: OnBusy) -> None:
+    def _look_for_room(self, needs: dict[str, float], on_busy: OnBusy) -> None:
         """Say what is missing where no node is large enough; DeviceError where none can come."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        if any(all(node.get(name, 0) >= needed for name, needed in self._needs.items()) for node in nodes):
+        if any(all(node.get(name, 0) >= needed for name, needed in needs.items()) for node in nodes):
             return
-        wanted, there = _in_words(self._needs), "; ".join(map(_in_words, nodes)) or "none"
+        wanted, there = _in_words(needs), "; ".join(map(_in_words, nodes)) or "none"
         if self._is_ours:
             raise DeviceError(
                 f"a training is to get {wanted}, and this machine has {there}",
@@ -170,6 +168,14 @@ class RayEngine:
             with contextlib.suppress(Exception):
                 self._ray.wait(left, num_returns=len(left), timeout=GRACE_S)
         self._ray.shutdown()
+
+
+def needs_of(config: PipelineConfig) -> dict[str, float]:
+    """Return what a training of a config gets of its node, as Ray names it; memory in bytes."""
+    options = config.execution.ray
+    threads = config.execution.threads_within(1) * config.execution.processes
+    needs: dict[str, float] = {"CPU": options.cpus or threads, "GPU": options.gpus}
+    return {**needs, "memory": int(options.memory_gib * GIB)} if options.memory_gib else needs
 
 
 def connect(options: RayConfig) -> tuple[Any, bool]:

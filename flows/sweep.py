@@ -10,6 +10,7 @@ from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict
 
+from flows.engine import check_engine
 from flows.pipeline import DATA, EVALUATION, EXECUTION, REGISTRY, SEQUENCE, TRACKING, TRAINING
 from flows.running import MAX_THREADS
 from flows.session import Session, open_session
@@ -83,6 +84,7 @@ def sweep(
         execution=execution, evaluation=evaluation, tracking=tracking, registry=registry, sweep=sweep,
     )  # fmt: skip
     check_sweep(config)
+    check_engine(config)
     check_storage(workspace_root())
     from flows.trials import Trials  # brings Optuna
     from rnnpipe.sweeping.study import open_study

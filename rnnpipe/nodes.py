@@ -97,8 +97,8 @@ def sequences_place(sequences: StageRef) -> str:
 
 
 def must_be_sent(config: PipelineConfig) -> bool:
-    """Say whether a node can't get the images by itself: they are files of the driver's machine."""
-    return config.data.name == "folder"
+    """Say whether a node can't get the data by itself: they are files of the driver's machine."""
+    return config.data.folder is not None or config.data.file is not None
 
 
 def train_on_node(order: str) -> str:

@@ -127,6 +127,21 @@ def test_images_of_the_driver_alone_are_sent(sequences: Entry, tmp_path: Path) -
     assert not (tmp_path / "node/datasets").exists()
 
 
+@pytest.mark.parametrize(
+    ("data", "is_sent"),
+    [
+        ({"name": "digits"}, False),
+        ({"name": "mnist"}, False),
+        ({"name": "folder", "folder": "images"}, True),
+        ({"name": "npz", "file": "series.npz"}, True),
+    ],
+)
+def test_only_files_of_the_driver_are_sent(data: dict[str, Any], is_sent: bool) -> None:
+    transform = {"name": "as-is" if data["name"] == "npz" else "rows"}
+    config = PipelineConfig.model_validate({**TINY, "data": data, "sequence": transform})
+    assert nodes.must_be_sent(config) == is_sent
+
+
 def test_a_place_has_to_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(nodes.EXCHANGE_VARIABLE, raising=False)
     with pytest.raises(RnnpipeError, match=r"execution\.ray\.exchange = null") as found:
