@@ -8,6 +8,7 @@ import pytest
 from workspaces import TINY
 
 from flows.changes import basis_of
+from flows.cluster import needs_of
 from flows.engine import LocalEngine, check_engine, exchange_url, open_engine
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import dataset_recipe
@@ -62,6 +63,18 @@ def test_a_cluster_elsewhere_needs_a_place_that_all_reach(monkeypatch: pytest.Mo
     monkeypatch.setenv(EXCHANGE_VARIABLE, str(tmp_path))
     check_engine(elsewhere)
     assert exchange_url(elsewhere, tmp_path) == "" == exchange_url(here, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("execution", "needs"),
+    [
+        ({}, {"CPU": 1, "GPU": 0}),
+        ({"threads": 3, "processes": 2}, {"CPU": 6, "GPU": 0}),
+        ({"ray": {"cpus": 4, "gpus": 0.5, "memory_gib": 1.5}}, {"CPU": 4, "GPU": 0.5, "memory": 3 << 29}),
+    ],
+)
+def test_a_training_gets_what_its_config_names(execution: dict[str, Any], needs: dict[str, float]) -> None:
+    assert needs_of(config_with(engine="ray", **execution)) == needs
 
 
 def test_the_local_engine_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
