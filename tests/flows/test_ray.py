@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from workspaces import ROOT, TINY, Workspace, free_port, wait_for
+from workspaces import ROOT, Workspace, free_port, wait_for
 
 from rnnpipe.files import read_json, sha256_file
 from rnnpipe.processes.lifetime import stop_process
@@ -161,7 +161,7 @@ def test_a_node_dies_and_its_training_ends_elsewhere_with_the_same_bytes(
 def test_a_cluster_started_for_the_run_is_gone_afterwards_and_listens_on_loopback(make_driver: Any) -> None:
     driver = make_driver("driver")
     seen: set[str] = set()
-    with driver.start("run", driver.config("tiny", **{**TINY, "execution": {"engine": "ray"}})) as process:
+    with driver.start("run", driver.config("tiny", execution={"engine": "ray"})) as process:
 
         def look() -> bool:
             for each in driver.processes():
@@ -184,12 +184,12 @@ def test_a_cluster_started_for_the_run_is_gone_afterwards_and_listens_on_loopbac
 def test_a_cluster_that_is_not_there_is_told_at_once(make_driver: Any, tmp_path: Path) -> None:
     driver, port = make_driver("driver"), free_port()
     options = {"address": f"{LOOPBACK}:{port}", "exchange": str(tmp_path / "exchange")}
-    done = driver.rnnpipe("run", driver.config("tiny", **{**TINY, "execution": {"engine": "ray", "ray": options}}))
+    done = driver.rnnpipe("run", driver.config("tiny", execution={"engine": "ray", "ray": options}))
     assert done.code == 7 and f"the Ray cluster at {LOOPBACK}:{port} can't be reached" in done.err
 
 
 def test_a_training_that_no_node_has_room_for_is_told(make_driver: Any) -> None:
     driver = make_driver("driver")
     execution = {"engine": "ray", "ray": {"cpus": 1000}}
-    done = driver.rnnpipe("run", driver.config("tiny", **{**TINY, "execution": execution}))
+    done = driver.rnnpipe("run", driver.config("tiny", execution=execution))
     assert done.code == 7 and "a training is to get 1000 CPUs" in done.err and "execution.ray.cpus" in done.err
