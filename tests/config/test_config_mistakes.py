@@ -174,7 +174,7 @@ def test_variants_that_are_all_wrong_are_not_called_too_few(explain: Explain) ->
         (("data", "folder"), "a\0b", "data.folder = 'a\\x00b': must be the path of a folder"),
         (("data", "folder"), "", "data.folder = '': must be the path of a folder"),
         (("data", "file"), " ", "data.file = ' ': must be the path of a file"),
-        (("data", "colour"), "RGB", "data.colour = 'RGB': must be one of grey, rgb"),
+        (("data", "colour"), "RGB", "data.colour = 'RGB': must be one of grey, rgb, or null"),
         (("data", "columns"), {"id": "x"}, "data.columns.id = 'x': unknown key"),
         (("data", "mirrors"), ["ftp://me:secret@a"], "data.mirrors.0 = 'ftp://***@a': must be an http"),
         (("data", "mirrors"), ["http://me:secret@a"], "data.mirrors.0 = 'http://***@a': holds a password"),
