@@ -1,9 +1,9 @@
 """Many image files as pixels, in order and in bounded memory, decoded by several processes at once.
 
 Threads of one process would share its interpreter, which Pillow frees while it decodes; but of a small image
-much of the time is spent around that. And where a decoder crashes, its process dies, and not the run. A process is
-given lines of JSON (the paths of some images) and answers each with a line of JSON (what is wrong with them) and the
-pixels as they are; it ends when its input does.
+much of the time is spent around that. And where a decoder crashes, its process dies, and not the run. A process
+is given lines of JSON (the paths of some images) and answers each with a line of JSON (what is wrong with them)
+and the pixels as they are; it ends when its input does.
 """
 
 import json
