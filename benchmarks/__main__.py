@@ -32,7 +32,7 @@ def main(
     only_page: bool,
     here: Path | None,
 ) -> None:
-    """Measure the benchmarks NAMES (all, if none is given), each in a process of its own."""
+    """Measure the benchmarks NAMES (without one, all but those that take hours), each in a process of its own."""
     found, plan, wanted = find_benchmarks(), Plan(quick, threads, rounds), names + only
     if unknown := [name for name in wanted if name not in found]:
         raise click.UsageError(f"there is no benchmark {unknown[0]!r}; there are {', '.join(found)}")
@@ -41,7 +41,8 @@ def main(
         return
     told: list[str] = []
     failed = False
-    for name in () if only_page else wanted or tuple(found):
+    usual = tuple(name for name, each in found.items() if not getattr(each, "ON_REQUEST", False))
+    for name in () if only_page else wanted or usual:
         try:
             result = measure_alone(name, plan)
         except subprocess.CalledProcessError as error:

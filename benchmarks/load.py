@@ -27,7 +27,7 @@ def read_clocks() -> Clocks:
     # guest time is part of user time too
     idle = ("iowait", "guest", "guest_nice")
     busy_s = float(sum(times) - times.idle - sum(getattr(times, name, 0.0) for name in idle)) - stolen_s
-    return Clocks(perf_counter(), busy_s, _own_s(), stolen_s)
+    return Clocks(perf_counter(), busy_s, own_s(), stolen_s)
 
 
 class ForeignLoad:
@@ -61,7 +61,7 @@ class ForeignLoad:
         return self.foreign_cores + self.stolen_cores > FOREIGN_LIMIT
 
 
-def _own_s() -> float:
+def own_s() -> float:
     """Return the CPU seconds of this process and all below it: the living, and the dead that were waited for."""
     own = psutil.Process()
     total_s = 0.0

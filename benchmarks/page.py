@@ -30,7 +30,7 @@ def page_text(found: Mapping[str, Benchmark], results: Mapping[str, Result]) -> 
 
 
 def write_page(found: Mapping[str, Benchmark], results: Mapping[str, Result], folder: Path) -> list[str]:
-    """Write the page and the figures to a folder; return the files' names."""
+    """Write the page, the figures and the pages that benchmarks have of their own; return the files' names."""
     written = [PAGE]
     for name, result in results.items():
         draw = getattr(found[name], "figures", None)
@@ -38,6 +38,10 @@ def write_page(found: Mapping[str, Benchmark], results: Mapping[str, Result], fo
             with atomic_path(folder / f"{stem}.png") as temporary:
                 figure.savefig(temporary, format="png", dpi=DPI)
             written.append(f"{stem}.png")
+        make = getattr(found[name], "pages", None)
+        for file, text in (make(result) if make else {}).items():
+            write_bytes(folder / file, text.encode())
+            written.append(file)
     write_bytes(folder / PAGE, page_text(found, results).encode())
     return written
 

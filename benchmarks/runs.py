@@ -38,17 +38,23 @@ class Workspace:
 
     def run(self, config: Path, overrides: dict[str, str]) -> tuple[float, dict[str, float]]:
         """Run the command once; return its wall seconds, and the seconds of its parts, which add up to that."""
+        began_s = time.time()
+        wall_s = self.call(config, overrides)
+        return wall_s, self._parts(began_s, wall_s)
+
+    def call(self, config: Path, overrides: dict[str, str]) -> float:
+        """Run the command once; return its wall seconds."""
         kept = {name: value for name, value in os.environ.items() if name not in NAMED_ELSEWHERE}
         own = {"RNNPIPE_HOME": self.home, "RNNPIPE_LOCKS": self.folder / "locks", "PYTHONPATH": ROOT}
         options = [word for name, value in overrides.items() for word in ("--set", f"{name}={value}")]
-        began_s, started_s = time.time(), time.perf_counter()
+        started_s = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-m", "rnnpipe", "run", str(config), *options], check=False, cwd=ROOT,
             env={**kept, **{name: str(value) for name, value in own.items()}}, capture_output=True, text=True,
         )  # fmt: skip
         wall_s = time.perf_counter() - started_s
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        return wall_s, self._parts(began_s, wall_s)
+        return wall_s
 
     def entry(self, stage: str) -> Path:
         """Return the folder of the only entry of a stage."""

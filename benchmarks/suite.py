@@ -36,7 +36,8 @@ class Benchmark(Protocol):
     """What a module has. Optional are also `figures(result) -> {file stem: Figure}`,
 
     `ratios(result) -> {name: Spread or float}` (to the reference measured beside it; greater is better; what
-    regressions are found by), and `PLACE: int`, by which the sections of the page are sorted.
+    regressions are found by), `PLACE: int`, by which the sections of the page are sorted, `pages(result) ->
+    {file name: text}`, pages of its own in docs/, and `ON_REQUEST = True`: measured only when it is named.
     """
 
     NAME: str

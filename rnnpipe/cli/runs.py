@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,19 +33,26 @@ def runs(tags: tuple[str, ...], config: str | None, experiment: str | None, *, l
     """
     from rnnpipe.cli.opening import open_registry
     from rnnpipe.reporting.facts import kept_facts
+    from rnnpipe.tracking.newest_runs import newest_pipeline_runs
     from rnnpipe.tracking.pipeline_runs import read_pipeline_runs
 
     tracking, workspace = open_registry()
-    every = read_pipeline_runs(tracking, experiment, kept_facts(workspace))
+
+    def is_of_config(run: "PipelineRun") -> bool:
+        return config is None or run.config == config
+
+    if tags:  # any training may have them, so all are read
+        every, is_all = read_pipeline_runs(tracking, experiment, kept_facts(workspace)), True
+    else:
+        every, is_all = newest_pipeline_runs(
+            tracking, experiment, partial(kept_facts, workspace), limit=limit + 1, fits=is_of_config
+        )
     asked = [(name, value if separator else None) for name, separator, value in (t.partition("=") for t in tags)]
-    found = [
-        run for run in every
-        if (config is None or run.config == config) and all(run.has_tag(name, value) for name, value in asked)
-    ]  # fmt: skip
+    found = [run for run in every if is_of_config(run) and all(run.has_tag(name, value) for name, value in asked)]
     if as_json:
         click.echo(json.dumps([_as_json(run) for run in found[:limit]], indent=1))
     elif found:
-        _print(found, limit)
+        _print(found, limit, is_all=is_all)
     else:
         click.echo(_none_like_that(every) if tags or config or experiment else NOTHING)
 
@@ -56,7 +64,7 @@ def _none_like_that(every: "Sequence[PipelineRun]") -> str:
     return f"no run{there}; `rnnpipe runs` lists all"
 
 
-def _print(found: "Sequence[PipelineRun]", limit: int) -> None:
+def _print(found: "Sequence[PipelineRun]", limit: int, *, is_all: bool) -> None:
     from rnnpipe.cli.outcome import VERDICT_STYLES
     from rnnpipe.cli.tables import fitting_table, open_console
 
@@ -68,7 +76,10 @@ def _print(found: "Sequence[PipelineRun]", limit: int) -> None:
     styles = dict.fromkeys(champions, VERDICT_STYLES["PROMOTE"])
     console.print(fitting_table(console, "", rows, LEFT_OUT, styles))
     if len(found) > limit:
-        console.print(f"{len(found) - limit} more; --limit {len(found)} lists all", style="dim")
+        more = f"{len(found) - limit} more; --limit {len(found)} lists all"
+        console.print(
+            more if is_all else f"there are more; --limit {2 * limit} lists up to {2 * limit}", style="dim"
+        )
 
 
 def _cells(run: "PipelineRun") -> dict[str, str]:

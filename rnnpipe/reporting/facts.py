@@ -5,7 +5,7 @@ From them its page is made: at the run's end, and again whenever somebody asks f
 
 import calendar
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -117,13 +117,23 @@ def read_facts(workspace: Path, run: str) -> RunFacts | None:
     return _read(run_folder(workspace, run) / FACTS_FILE)
 
 
-def kept_facts(workspace: Path) -> list[RunFacts]:
-    """Return the facts of all runs that are kept, the newest first."""
-    paths = sorted(
-        (workspace / RUNS).glob(f"*/{FACTS_FILE}"), key=lambda path: path.stat().st_mtime_ns, reverse=True
-    )
-    found = [facts for path in paths if (facts := _read(path)) is not None]
+def kept_facts(workspace: Path, since_ms: int = 0) -> list[RunFacts]:
+    """Return the facts of the runs that were kept, the newest first: of all, or since a time in ms since 1970."""
+    found = [facts for facts in newest_facts(workspace, since_ms) if facts.at_ms >= since_ms]
     return sorted(found, key=lambda facts: facts.at, reverse=True)  # of one second, as they were written
+
+
+def newest_facts(workspace: Path, since_ms: int = 0) -> Iterator[RunFacts]:
+    """Yield the facts of kept runs, those that were written last first, each read when it is asked for.
+
+    Facts are written when a run is kept, and maybe again: what wasn't written since a time, wasn't kept since.
+    """
+    times_ns = {path: path.stat().st_mtime_ns for path in (workspace / RUNS).glob(f"*/{FACTS_FILE}")}
+    for path in sorted(times_ns, key=times_ns.__getitem__, reverse=True):
+        if times_ns[path] < since_ms * 1_000_000:
+            return
+        if (facts := _read(path)) is not None:
+            yield facts
 
 
 def now() -> str:

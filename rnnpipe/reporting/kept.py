@@ -1,6 +1,7 @@
 """Runs and their models by what people call them, as far as the workspace keeps them: MLflow isn't asked."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from rnnpipe.errors import ConfigError, DataError
 from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.evaluation.standing import Standing
 from rnnpipe.reporting.comparison import Side
-from rnnpipe.reporting.facts import RunFacts, Trained, kept_facts, read_facts
+from rnnpipe.reporting.facts import RunFacts, Trained, kept_facts, newest_facts, read_facts
 from rnnpipe.store import Store
 
 PIPELINE_RUN = re.compile("[0-9a-f]{8}")
@@ -26,12 +27,20 @@ def find_kept(workspace: Path, text: str) -> RunFacts | None:
     if not text.endswith(CONFIG_SUFFIXES):
         return None
     config = load_config(Path(text))
-    kept = kept_facts(workspace)
-    namesakes = [facts for facts in kept if (facts.config.name, facts.config.task) == (config.name, config.task)]
-    found = [facts for facts in kept if facts.config == config] or namesakes  # --set may have changed a field
-    if not found:
+    found = _last(workspace, lambda facts: facts.config == config) or _last(
+        workspace, lambda facts: (facts.config.name, facts.config.task) == (config.name, config.task)
+    )  # --set may have changed a field
+    if found is None:
         raise ConfigError(f"no run of {text} is kept in this workspace", f"rnnpipe run {text}")
-    return found[0]
+    return found
+
+
+def _last(workspace: Path, is_meant: Callable[[RunFacts], bool]) -> RunFacts | None:
+    """Return the newest of the runs that are meant, without reading much older ones; None where there is none."""
+    found = next(filter(is_meant, newest_facts(workspace)), None)
+    # an older run may have been written later, when MLflow was told of it
+    newer = filter(is_meant, kept_facts(workspace, found.at_ms)) if found else iter(())
+    return next(newer, found)
 
 
 def kept_side(workspace: Path, text: str) -> Side | None:
@@ -41,8 +50,8 @@ def kept_side(workspace: Path, text: str) -> Side | None:
 
 
 def trained_by(workspace: Path, training_key: str) -> tuple[RunFacts, Trained] | None:
-    """Return a training by its key, with the newest run that has it; None where none is kept."""
-    for facts in kept_facts(workspace):
+    """Return a training by its key, with the run that has it and was written last; None where none is kept."""
+    for facts in newest_facts(workspace):
         for trained in facts.trained:
             if trained.training.key == training_key:
                 return facts, trained

@@ -1,6 +1,7 @@
 """The page of a run: what came out, why, and how to make it again, in one file that can be sent to anybody."""
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rnnpipe.evaluation.report import EvaluationReport
 from rnnpipe.references import StageRef
 from rnnpipe.reporting.card import net_of
 from rnnpipe.reporting.curves import Curves, learning_curves
-from rnnpipe.reporting.facts import FIGURES, RunFacts, Trained, kept_facts, run_folder
+from rnnpipe.reporting.facts import FIGURES, RunFacts, Trained, newest_facts, run_folder
 from rnnpipe.reporting.page import as_yaml, render
 from rnnpipe.reporting.pictures import Budget, Picture
 from rnnpipe.store import Store
@@ -99,7 +100,7 @@ def _galleries(workspace: Path, store: Store, facts: RunFacts, budget: Budget) -
 def _run_figures(workspace: Path, facts: RunFacts) -> list[Path]:
     """Return the figures of a run: its own, else those of one that had the same evaluations, and drew them."""
     measured = {each.evaluation.key for each in facts.trained if each.evaluation}
-    for same in (facts, *kept_facts(workspace)):
+    for same in chain([facts], newest_facts(workspace)):
         found = sorted((run_folder(workspace, same.run) / FIGURES).glob("*.png"))
         if found and {each.evaluation.key for each in same.trained if each.evaluation} == measured:
             return found

@@ -87,35 +87,60 @@ def read_pipeline_runs(
 ) -> list[PipelineRun]:
     """Return the pipeline runs of all experiments, or of one, the newest first; `kept` are the workspace's."""
     with mlflow_errors("list the runs"):
-        names = {
-            str(each.experiment_id): str(each.name)
-            for each in every(tracking.client.search_experiments)
-            if experiment in (None, each.name)
-        }
-        trainings = [_training(run, names) for run in _trainings(tracking, list(names))]
-    versions = _versions(tracking) if trainings else {}
+        names = experiment_names(tracking, experiment)
+        trainings = search_trainings(tracking, names)
+    return put_together(trainings, newest_versions(tracking) if trainings else {}, kept)
+
+
+def experiment_names(tracking: Tracking, experiment: str | None) -> dict[str, str]:
+    """Return the names of all experiments, or of one, by id."""
+    return {
+        str(each.experiment_id): str(each.name)
+        for each in every(tracking.client.search_experiments)
+        if experiment in (None, each.name)
+    }
+
+
+def search_trainings(tracking: Tracking, names: Mapping[str, str], condition: str = "") -> list[TrainingRun]:
+    """Return the trainings of experiments that meet a condition, a query of MLflow: "" for all."""
+    return [training for page, _ in training_pages(tracking, names, condition) for training in page]
+
+
+def training_pages(
+    tracking: Tracking, names: Mapping[str, str], condition: str = "", order_by: Sequence[str] = ()
+) -> Iterator[tuple[list[TrainingRun], bool]]:
+    """Yield trainings page by page, and whether it is the last; demos belong to runs too, but have no variant."""
+    query, view = f"tags.`{PIPELINE_RUN_TAG}` LIKE '%'", mlflow.entities.ViewType.ACTIVE_ONLY
+    query = f"{query} and {condition}" if condition else query
+    token, is_last = None, not names
+    while not is_last:
+        page = tracking.client.search_runs(list(names), query, view, PAGE, list(order_by), token)
+        token, is_last = page.token, not page.token
+        yield [_training(run, names) for run in page if "variant" in run.data.params], is_last
+
+
+def put_together(
+    trainings: Sequence[TrainingRun], versions: Mapping[str, RegisteredVersion], kept: Sequence[RunFacts]
+) -> list[PipelineRun]:
+    """Return the pipeline runs that trainings make up, the newest first; `kept` are the workspace's."""
     groups: dict[tuple[str, str], list[TrainingRun]] = {}
     for each in trainings:
         groups.setdefault((each.experiment, each.tags[PIPELINE_RUN_TAG]), []).append(each)
     found = {place: _pipeline_run(place[1], group, versions) for place, group in groups.items()}
+    by_key: dict[str, list[TrainingRun]] = {}
+    for each in trainings:
+        by_key.setdefault(each.tags.get(RUN_KEY_TAG, ""), []).append(each)
     for facts in kept:
-        keys = {each.training.key for each in facts.trained}
-        used = [each for each in trainings if each.tags.get(RUN_KEY_TAG) in keys and _is_of(facts, each)]
+        keys = dict.fromkeys(each.training.key for each in facts.trained)
+        used = [each for key in keys for each in by_key.get(key, ()) if is_of(facts, each)]
         if used:
             found[used[0].experiment, facts.run] = _pipeline_run(facts.run, used, versions, facts)
     return sorted(found.values(), key=lambda each: each.ended_at_ms or float("inf"), reverse=True)
 
 
-def _is_of(facts: RunFacts, training: TrainingRun) -> bool:
+def is_of(facts: RunFacts, training: TrainingRun) -> bool:
+    """Say whether a training lies where a kept run has its own."""
     return training.experiment == facts.config.experiment
-
-
-def _trainings(tracking: Tracking, experiments: Sequence[str]) -> "Iterator[mlflow.entities.Run]":
-    """Yield the runs of trainings; demos belong to a pipeline run too, but have no variant."""
-    if experiments:
-        query, view = f"tags.`{PIPELINE_RUN_TAG}` LIKE '%'", mlflow.entities.ViewType.ACTIVE_ONLY
-        found = every(tracking.client.search_runs, list(experiments), query, view, PAGE)
-        yield from (run for run in found if "variant" in run.data.params)
 
 
 def _training(run: "mlflow.entities.Run", experiments: Mapping[str, str]) -> TrainingRun:
@@ -134,7 +159,7 @@ def _training(run: "mlflow.entities.Run", experiments: Mapping[str, str]) -> Tra
     )
 
 
-def _versions(tracking: Tracking) -> dict[str, RegisteredVersion]:
+def newest_versions(tracking: Tracking) -> dict[str, RegisteredVersion]:
     """Return the newest version of each run in MLflow, by the run's id."""
     return {
         version.run_id: RegisteredVersion(

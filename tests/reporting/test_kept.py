@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from rnnpipe.errors import ConfigError, DataError
-from rnnpipe.reporting.facts import FACTS_FILE, kept_facts, read_facts, run_folder
+from rnnpipe.reporting.facts import FACTS_FILE, kept_facts, newest_facts, read_facts, run_folder
 from rnnpipe.reporting.kept import find_kept, kept_side, trained_by
 
 
@@ -51,3 +51,15 @@ def test_a_run_s_best_model_is_a_side(kept: Any) -> None:
     next(kept.store.root.glob(f"evaluations/{facts.best.evaluation.key}/manifest.json")).unlink()
     with pytest.raises(DataError, match="aren't in the store any more"):
         kept_side(kept.workspace, facts.run)
+
+
+def test_runs_kept_since_a_time_are_read_alone(kept: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = kept.run("00000001"), kept.run("00000002")
+    for at_ms, facts in ((first.at_ms - 5000, first), (second.at_ms + 5000, second)):
+        os.utime(run_folder(kept.workspace, facts.run) / FACTS_FILE, ns=(at_ms * 10**6, at_ms * 10**6))
+    assert kept_facts(kept.workspace, second.at_ms) == [second]
+    assert kept_facts(kept.workspace, second.at_ms + 1000) == []
+    read = list[Any]()
+    monkeypatch.setattr("rnnpipe.reporting.facts.read_json", lambda path: read.append(path) or {})
+    assert kept_facts(kept.workspace, second.at_ms + 6000) == read == []
+    assert next(newest_facts(kept.workspace), None) is None and len(read) == 2

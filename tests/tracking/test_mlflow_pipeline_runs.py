@@ -7,10 +7,11 @@ import pytest
 from registry_helpers import START_MS, Registry
 
 from rnnpipe.evaluation.promotion import Decision
-from rnnpipe.tracking import registry
+from rnnpipe.tracking import pipeline_runs, registry
 from rnnpipe.tracking.client import open_tracking
 from rnnpipe.tracking.demos import EXPERIMENT
-from rnnpipe.tracking.pipeline_runs import read_pipeline_runs
+from rnnpipe.tracking.newest_runs import newest_pipeline_runs
+from rnnpipe.tracking.pipeline_runs import PipelineRun, read_pipeline_runs
 from rnnpipe.tracking.registry import Candidate
 from rnnpipe.tracking.runs import MetricPoint, RunSpec, finish_run, log_points, start_run
 
@@ -91,3 +92,58 @@ def test_experiments_are_told_apart_and_demos_are_no_pipeline_runs(place: Regist
     assert {run.run for run in read_pipeline_runs(place.tracking)} == {"first", "second"}
     (only,) = read_pipeline_runs(place.tracking, "mnist-rows")
     assert (only.run, only.experiment) == ("second", "mnist-rows")
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let MLflow be read four trainings at a time."""
+    monkeypatch.setattr(pipeline_runs, "PAGE", 4)
+
+
+def newest(place: Registry, limit: int, *facts: Any, config: str | None = None) -> tuple[list[PipelineRun], bool]:
+    def kept_since(since_ms: int) -> list[Any]:
+        return [each for each in facts if each.at_ms >= since_ms]
+
+    def fits(run: PipelineRun) -> bool:
+        return config in (None, run.config)
+
+    return newest_pipeline_runs(place.tracking, None, kept_since, limit=limit, fits=fits)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_the_newest_are_found_without_reading_all(place: Registry) -> None:
+    for number in range(6):
+        for key in ("gru", "lstm"):
+            train(place, f"{key} {number}", run=f"run{number}", accuracy=0.9, ended=1000 * number)
+    every = read_pipeline_runs(place.tracking)
+    assert [each.run for each in every] == [f"run{number}" for number in (5, 4, 3, 2, 1, 0)]
+    for limit in (1, 2, 3):
+        found, is_all = newest(place, limit)
+        assert (found, is_all) == (every[:limit], False)
+    assert newest(place, 7) == (every, True)
+    train(place, "rnn 0", run="live", accuracy=None)
+    assert [each.run for each in newest(place, 2)[0]] == ["live", "run5"]
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_an_old_training_that_a_newest_run_has_used_is_brought(place: Registry) -> None:
+    old = train(place, "gru 0", run="run0", accuracy=0.9, ended=1)
+    for number in range(1, 7):
+        train(place, f"lstm {number}", run=f"run{number}", accuracy=0.9, ended=1000 * number)
+    place.tracking.client.set_tag(old, "rnnpipe.pipeline_run", "run6")
+    (found,), is_all = newest(place, 1)
+    assert not is_all and [each.variant for each in found.trainings] == ["gru", "lstm"]
+    facts = kept("again", START_MS + 7000)  # it trained nothing: lstm 0 isn't there, gru 0 is the old one
+    (again, _), is_all = newest(place, 2, facts)
+    assert not is_all and again.run == "again" and [each.run_id for each in again.trainings] == [old]
+    assert newest(place, 2, facts)[0] == read_pipeline_runs(place.tracking, None, [facts])[:2]
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_runs_of_another_config_are_passed_over(place: Registry) -> None:
+    for number in range(8):
+        config = {"rnnpipe.config_name": "weekly"} if number in (0, 2) else {}
+        train(place, f"gru {number}", run=f"run{number}", accuracy=0.9, ended=1000 * number, **config)
+    found, is_all = newest(place, 1, config="weekly")
+    assert not is_all and found[-1].run == "run2" and len(found) == 6
+    assert newest(place, 2, config="weekly") == (read_pipeline_runs(place.tracking), True)

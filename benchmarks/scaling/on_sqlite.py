@@ -1,0 +1,57 @@
+"""MLflow and Prefect on SQLite files: what a workspace has without the stack."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.scaling.asked_of_mlflow import ask_comparison, ask_to_log
+from benchmarks.scaling.asked_of_prefect import ask_newest, ask_to_create, make_flow
+from benchmarks.scaling.crowd import ask_together
+from benchmarks.scaling.measuring import Case, Setting, mlflow_cases, prefect_cases
+from benchmarks.scaling.servers import mlflow_server, prefect_server, server_environment
+from benchmarks.scaling.sinks import SqliteSink
+from benchmarks.scaling.tracked import run_uuid
+from rnnpipe.tracking.addresses import sqlite_uri
+from rnnpipe.tracking.client import open_tracking
+
+BACKEND = "SQLite"
+
+
+def sqlite_cases(setting: Setting, crowds: list[dict[str, Any]]) -> Iterator[Case]:
+    """Yield the cases of files; `crowds` gets what many clients at once got at the largest size."""
+    folder, largest = setting.folder / "sqlite", setting.sizes.sqlite[-1]
+    folder.mkdir()
+    path, environment = folder / "mlflow.db", server_environment()
+    open_tracking(sqlite_uri(path), None, folder)  # makes the tables
+    with mlflow_server(sqlite_uri(path), folder, environment) as page:
+        last: Case = {}
+        for last in mlflow_cases(
+            setting, backend=BACKEND, uri=sqlite_uri(path), page=page, sink=SqliteSink(path),
+            sizes=setting.sizes.sqlite,
+        ):  # fmt: skip
+            yield last
+        runs = [run_uuid(number) for number in range(max(setting.sizes.clients))]
+        asked = {"comparison": ask_comparison(last["experiment_id"]), "log 6 points": ask_to_log(runs)}
+        for name, request in asked.items():
+            for clients in setting.sizes.clients:
+                got = ask_together([page], request, clients, setting.sizes.crowd_s)
+                crowds.append({"part": "mlflow", "backend": BACKEND, "size": largest, "asked": name, **got})
+    yield from _prefect(setting, folder / "prefect", crowds)
+
+
+def _prefect(setting: Setting, folder: Path, crowds: list[dict[str, Any]]) -> Iterator[Case]:
+    sizes = setting.sizes
+    database = f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
+    with prefect_server(database, folder, server_environment()) as address:
+        flow_id = make_flow(address)
+        yield from prefect_cases(
+            setting, backend=BACKEND, address=address, flow_id=flow_id, sink=SqliteSink(folder / "prefect.db"),
+            sizes=sizes.sqlite,
+        )  # fmt: skip
+        asked = {"newest flow runs": ask_newest, "create a flow run": ask_to_create(flow_id)}
+        for name, request in asked.items():
+            for clients in sizes.clients:
+                got = ask_together([address], request, clients, sizes.crowd_s)
+                crowds.append(
+                    {"part": "prefect", "backend": BACKEND, "size": sizes.sqlite[-1], "asked": name, **got}
+                )

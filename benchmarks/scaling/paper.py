@@ -1,0 +1,159 @@
+"""docs/SCALE.md: what was measured, and what follows from it on paper, all from the result."""
+
+from typing import Any
+
+from benchmarks.conditions import closing
+from benchmarks.scaling.steps import steps_table
+from benchmarks.scaling.tables import (
+    Case,
+    changes_table,
+    crowds_table,
+    given_table,
+    of_part,
+    size_text,
+    table,
+    time_text,
+    times_table,
+)
+
+HEAD = """# Scale
+
+<!-- made by `python -m benchmarks` from benchmarks/results/scale.json; change that, or benchmarks/scaling -->
+
+What happens with ten, a thousand and a hundred thousand times today's runs, images and users, which part gives
+first, and what helps. Real servers were filled with synthetic runs and asked what people and rnnpipe ask:
+`make bench ONLY=scale` does it again in about an hour. Read the growth: the milliseconds are those of a small
+machine on which servers, browser and clients share all cores.
+"""
+HOW = """## How it was measured
+
+- **The runs are copies of real ones.** `configs/quickstart.yaml` runs once; the rows that it leaves in MLflow's
+  and Prefect's tables are written again and again, each run with its own key, id, times and accuracy: by COPY into
+  Postgres, by inserts into SQLite. The tables were made by the servers' own migrations, and some of the runs are
+  read back through the API and compared, parameters, tags, metrics and history, before anything is timed.
+- **All runs lie in one experiment**, which is the worst case. A second one of {beside:,} runs lies beside it. One
+  MLflow run in a hundred has the losses of 5,000 steps, the others those of 40. A registered model has
+  {versions:,} versions. A flow run has three task runs.
+- **The servers are those of `rnnpipe stack up`**: Postgres as Debian installs it, MLflow's server with one worker,
+  Prefect's with its services, but without logins. On SQLite, rnnpipe opens MLflow's file itself, as it does in a
+  workspace, and its page is a server beside it.
+- **A time is the median [smallest to largest] of {rounds} calls** after one that warms up, each through rnnpipe's
+  own function where it has one. What takes longer than 15 s is done once. Pages: from the address in a new tab of
+  Chromium, whose cache has what doesn't change, until the first row of the table is there.
+- Not in these times: the seconds that a command takes to import MLflow.
+"""
+HELP = (
+    (
+        "10 times",
+        "nothing; `rnnpipe prune` from time to time",
+        "measured",
+    ),
+    (
+        "1,000 times",
+        "`rnnpipe stack up`: Postgres instead of SQLite, for MLflow and Prefect",
+        "measured",
+    ),
+    (
+        "1,000 times",
+        "an index on the tags by which rnnpipe finds runs, and `work_mem` for MLflow's sorting (statements below)",
+        "measured",
+    ),
+    (
+        "1,000 times",
+        "an experiment a task, as rnnpipe has it: what a page sorts stays small",
+        "measured",
+    ),
+    (
+        "1,000 times",
+        "as many workers of MLflow as it has cores (`--workers`), a pool (`MLFLOW_SQLALCHEMYSTORE_POOL_SIZE`)",
+        "measured",
+    ),
+    (
+        "1,000 times",
+        "several API servers of Prefect with Redis, its services in a process of their own",
+        "measured, if it stands above",
+    ),
+    (
+        "100,000 times",
+        "MLflow's files in an object store (`--artifacts-destination s3://...`); its server hands them on",
+        "read in MLflow's documentation",
+    ),
+    (
+        "100,000 times",
+        "old runs out of MLflow: `mlflow gc` after deleting them, or a database a year, read-only; metrics"
+        " partitioned by run or time in Postgres",
+        "read in MLflow's and Postgres' documentation",
+    ),
+    (
+        "100,000 times",
+        "a workspace a team or a task (`RNNPIPE_HOME`), as nothing in a workspace refers to another",
+        "follows from the store's layout",
+    ),
+    (
+        "100,000 times",
+        "Prefect's old flow runs away (`PREFECT_SERVER_SERVICES_DB_VACUUM_*`), Postgres and Redis replicated",
+        "read in Prefect's documentation",
+    ),
+)
+
+
+def page_text(result: dict[str, Any]) -> str:
+    """Return the page."""
+    sizes = result["conditions"]["sizes"]
+    tracked = of_part(result, "mlflow")
+    parts = [
+        HEAD,
+        "## The steps, on paper\n\n" + steps_table(result),
+        "## What gives first\n\nEverything that takes more than a second at one of the measured sizes, in the"
+        " order in which it comes there.\n\n" + given_table(of_part(result, "mlflow", "prefect", "store")),
+        "## What helps\n\n" + table(["at", "what", "known from"], HELP) + "\n\n" + _statements(),
+        HOW.format(beside=sizes["beside"], versions=sizes["versions"], rounds=sizes["rounds"]),
+        "## MLflow\n\n" + _filled(tracked) + "\n\n" + times_table(tracked, "runs"),
+        *_settings(result, tracked),
+        "## Prefect\n\n" + times_table(of_part(result, "prefect"), "flow runs"),
+        "### Many at once\n\n" + crowds_table(each for each in result["crowds"] if each["part"] == "prefect"),
+        "## The workspace\n\nKept runs, each with a training and an evaluation of its own in the store.\n\n"
+        + times_table([case for case in of_part(result, "store") if case["backend"] == "workspace"], "runs"),
+        *([f"Left out: {'; '.join(result['skipped'])}."] if result["skipped"] else []),
+        closing(result) + "\n" + _versions(result["conditions"]),
+    ]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _settings(result: dict[str, Any], tracked: list[Case]) -> list[str]:
+    """Return what settings change, and what many clients get."""
+    changed = of_part(result, "mlflow setting")
+    plain = [case for case in tracked if changed and case["backend"] == changed[0]["backend"].partition(":")[0]]
+    parts = []
+    if plain:
+        text = f"The same with {plain[-1]['size']:,} runs; each column keeps what the one before it changed.\n\n"
+        parts.append("### With other settings\n\n" + text + changes_table(plain[-1], changed))
+    crowds = [each for each in result["crowds"] if each["part"] == "mlflow"]
+    return [*parts, "### Many at once\n\nClients that ask as fast as they get answers.\n\n" + crowds_table(crowds)]
+
+
+def _filled(cases: list[Case]) -> str:
+    rows = [
+        [
+            case["backend"], f"{case['size']:,}", f"{case['points']:,}", size_text(case["bytes"]),
+            time_text(case["filled_s"]),
+        ]
+        for case in cases
+    ]  # fmt: skip
+    return table(["database", "runs", "points of metrics", "on the disk", "filled in (these runs alone)"], rows)
+
+
+def _statements() -> str:
+    from benchmarks.scaling.settings import INDEX, WORK_MEMORY
+
+    return f"""The statements, for the database `mlflow`, as its owner and as Postgres' superuser:
+
+```sql
+{INDEX};
+{WORK_MEMORY};
+```"""
+
+
+def _versions(known: dict[str, Any]) -> str:
+    names = ("mlflow", "prefect", "sqlalchemy", "psycopg", "asyncpg", "sqlite", "postgres")
+    return ", ".join(f"{name} {known[name]}" for name in names if name in known) + "."

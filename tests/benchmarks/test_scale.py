@@ -1,0 +1,111 @@
+"""The benchmark of scale: its parts on made-up figures, its page, and all of it at the smallest sizes."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import __main__ as command
+from benchmarks import scale
+from benchmarks.scaling import crowd, steps, tables, timing
+from benchmarks.suite import ROOT, Plan, read_results
+from rnnpipe.files import read_json, write_json
+
+
+def case(size: int, median_s: float, times: int = 5) -> dict[str, Any]:
+    spread = {"median": median_s, "min": 0.9 * median_s, "max": 1.2 * median_s, "times": times}
+    return {
+        "part": "mlflow",
+        "backend": "Postgres",
+        "size": size,
+        "bytes": 1000 * size,
+        "summary": {"ask": spread},
+    }
+
+
+def test_what_is_slow_is_done_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = {"slow": 0, "quick": 0}
+    monkeypatch.setattr(timing, "ONCE_S", 0.0)
+
+    def slow() -> None:
+        done["slow"] += 1
+
+    rounds = timing.timed_rounds({"slow": slow}, 5, "made up")
+    assert done["slow"] == 1 and timing.summary_of(rounds)["slow"]["times"] == 1
+    monkeypatch.setattr(timing, "ONCE_S", 60.0)
+    rounds = timing.timed_rounds({"quick": lambda: done.update(quick=done["quick"] + 1)}, 5, "made up")
+    assert done["quick"] == 6 and timing.summary_of(rounds)["quick"]["times"] == 5
+
+
+def test_what_gives_first_comes_first() -> None:
+    cases = [case(1000, 0.1), case(10_000, 1.5), case(100_000, 20.0, times=1)]
+    assert (
+        "| mlflow | Postgres | ask | 10,000 | 20.00 s | 200.0 times from 1,000 to 100,000 |"
+        in tables.given_table(cases)
+    )
+    assert tables.given_table([case(1000, 0.1), case(10_000, 0.2)]).count("\n") == 1
+    text = tables.times_table(cases, "runs")
+    assert "| ask | 100 ms [90 to 120] | 1.50 s [1.35 to 1.80] | 20.00 s (once) |" in text
+
+
+@pytest.mark.parametrize(("size_bytes", "text"), [(999, "999 bytes"), (55e6, "55 MB"), (5.5e15, "5,500 TB")])
+def test_sizes_are_told_as_people_read_them(size_bytes: float, text: str) -> None:
+    assert tables.size_text(size_bytes) == text
+
+
+def test_the_steps_are_plain_arithmetic() -> None:
+    hashed = {"median": 0.5, "min": 0.5, "max": 0.5, "times": 5}
+    crowds = [
+        {"asked": asked, "per_s": per_s, "size": 100, "backend": "x", "errors": errors}
+        for asked, per_s, errors in (("comparison", 2.0, 0), ("comparison", 9.0, 1), ("log 6 points", 50.0, 0))
+    ]
+    file = {"part": "store", "backend": "file", "size": 784, "summary": {"": hashed}}
+    result = {"cases": [case(1000, 1), case(2000, 1), file], "crowds": crowds}
+    text = steps.steps_table(result)
+    assert "| its database | 100 kB | 1 MB | 100 MB | 10 GB |" in text
+    assert "| their file in the store | 54.9 MB | 549 MB | 54.9 GB | 5.49 TB |" in text
+    assert "| less than one | less than one | 8 | 833 |" in text and "2.0 a second (x)" in text
+
+
+def test_clients_take_turns_and_errors_are_counted() -> None:
+    def answer(client: httpx.Client, number: int) -> httpx.Response:
+        if number == 1:
+            raise httpx.ConnectError("gone")
+        return httpx.Response(200 if client.base_url.host == "one" else 500)
+
+    got = crowd.ask_together(["http://one", "http://two"], answer, 3, 0.05)
+    assert got["clients"] == 3 and got["answers"] > 0 and got["errors"] > 0
+    assert got["kinds_of_errors"] == ["ConnectError"] and got["per_s"] > 0
+
+
+def test_it_is_measured_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = list[str]()
+
+    def measure(name: str, plan: Plan) -> dict[str, Any]:
+        measured.append(name)
+        raise command.subprocess.CalledProcessError(1, name)
+
+    monkeypatch.setattr(command, "measure_alone", measure)
+    CliRunner().invoke(command.main, ["--quick"])
+    assert measured and scale.NAME not in measured
+    CliRunner().invoke(command.main, ["--quick", scale.NAME])
+    assert measured[-1] == scale.NAME
+
+
+def test_the_page_is_the_one_of_the_result() -> None:
+    result = read_results([scale.NAME]).get(scale.NAME)
+    if result is None:
+        pytest.skip("no figures are committed")
+    for file, text in scale.pages(result).items():
+        assert (ROOT / "docs" / file).read_text(encoding="utf-8") == text, "python -m benchmarks --page"
+
+
+@pytest.mark.slow
+def test_all_of_it_at_the_smallest_sizes(tmp_path: Path) -> None:
+    write_json(tmp_path / "result.json", scale.measure(Plan(quick=True)))
+    result = read_json(tmp_path / "result.json")
+    (text,) = scale.pages(result).values()
+    assert {case["part"] for case in result["cases"]} >= {"mlflow", "prefect", "store"}
+    assert "## What gives first" in text and scale.section(result).startswith("## Scale")
