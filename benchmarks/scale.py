@@ -5,6 +5,7 @@ their own, docs/SCALE.md.
 """
 
 import contextlib
+import os
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ NAME = "scale"
 PLACE = 90
 ON_REQUEST = True
 PAGE = "SCALE.md"
+PATIENCE_S = "600"
 QUICK: dict[str, Any] = {
     "postgres": (21, 70), "sqlite": (21, 70), "kept": (3, 25), "versions": 5, "beside": 7, "clients": (1, 3),
     "crowd_s": 0.5,
@@ -36,6 +38,7 @@ def measure(plan: Plan) -> Result:
     from benchmarks.scaling.template import make_template
 
     adopt_orphans()
+    os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = PATIENCE_S  # rnnpipe's own ten seconds would end what is measured
     sizes = Sizes(rounds=plan.rounds, **(QUICK if plan.quick else {}))
     cases: list[Case] = []
     crowds: list[dict[str, Any]] = []

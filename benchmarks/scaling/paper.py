@@ -3,6 +3,7 @@
 from typing import Any
 
 from benchmarks.conditions import closing
+from benchmarks.scaling.settings import INDEX, WORK_MEMORY
 from benchmarks.scaling.steps import steps_table
 from benchmarks.scaling.tables import (
     Case,
@@ -40,6 +41,8 @@ HOW = """## How it was measured
 - **A time is the median [smallest to largest] of {rounds} calls** after one that warms up, each through rnnpipe's
   own function where it has one. What takes longer than 15 s is done once. Pages: from the address in a new tab of
   Chromium, whose cache has what doesn't change, until the first row of the table is there.
+- **Behind the semicolon stands CPU time**, the median of what client, servers and database worked in all, in steps
+  of 10 ms: it counts no waiting for a core, and so depends less on what else the machine does.
 - Not in these times: the seconds that a command takes to import MLflow.
 """
 HELP = (
@@ -55,7 +58,8 @@ HELP = (
     ),
     (
         "1,000 times",
-        "an index on the tags by which rnnpipe finds runs, and `work_mem` for MLflow's sorting (statements below)",
+        "an index on the tags by which rnnpipe finds runs, which `rnnpipe stack up` makes; `work_mem` for MLflow's"
+        " sorting (statements below)",
         "measured",
     ),
     (
@@ -144,8 +148,6 @@ def _filled(cases: list[Case]) -> str:
 
 
 def _statements() -> str:
-    from benchmarks.scaling.settings import INDEX, WORK_MEMORY
-
     return f"""The statements, for the database `mlflow`, as its owner and as Postgres' superuser:
 
 ```sql

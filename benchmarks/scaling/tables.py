@@ -89,15 +89,16 @@ def time_text(seconds: float) -> str:
 def _time_cell(each: dict[str, float] | None) -> str:
     if each is None:
         return "-"
+    worked = f"; {_seconds(each['cpu_s'])}"
     if each["times"] == 1:
-        return f"{_seconds(each['median'])} (once)"
+        return f"{_seconds(each['median'])} (once){worked}"
     in_ms = each["median"] < NOTICED_S
     median, low, high = (
         f"{1000 * each[key]:,.3g}" if in_ms and each[key] < NOTICED_S else f"{1000 * each[key]:,.0f}"
         if in_ms else f"{each[key]:,.2f}"
         for key in ("median", "min", "max")
     )  # fmt: skip
-    return f"{median} {'ms' if in_ms else 's'} [{low} to {high}]"
+    return f"{median} {'ms' if in_ms else 's'} [{low} to {high}]{worked}"
 
 
 def _seconds(seconds: float) -> str:

@@ -84,7 +84,7 @@ SERVICES = {
         after=("databases",),
     ),
     "mlflow-upgrade": Service(  # a server refuses to start on the tables of an older MLflow
-        command=("{python}", "-m", "mlflow", "db", "upgrade", MLFLOW_DATABASE),
+        command=("{python}", "-m", "flows.stack.tracking_tables"),
         secrets={"PGPASSWORD": "mlflow_database_password"},
         after=("databases",),
         ends=True,
