@@ -9,7 +9,7 @@ from benchmarks.scaling.sinks import Sink
 from benchmarks.scaling.template import Row, Template
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-APART = timedelta(minutes=2)
+APART, SECOND = timedelta(minutes=2), timedelta(seconds=1)
 TOOK_S = 45.0
 TASKS = 3  # task runs of a flow run
 FAILED_EVERY = 50
@@ -34,9 +34,13 @@ class FlowRuns:
         done = [row for row in rows["task_run"] if row["state_type"] == FINAL]
         self._task_runs = done[:TASKS]
         self._states = {
-            "flow_run": [row for row in rows["flow_run_state"] if row["flow_run_id"] == self._flow_run["id"]],
+            "flow_run": [
+                row for row in _by_time(rows["flow_run_state"]) if row["flow_run_id"] == self._flow_run["id"]
+            ],
             **{
-                row["id"]: [state for state in rows["task_run_state"] if state["task_run_id"] == row["id"]]
+                row["id"]: [
+                    state for state in _by_time(rows["task_run_state"]) if state["task_run_id"] == row["id"]
+                ]
                 for row in self._task_runs
             },
         }
@@ -73,9 +77,9 @@ class FlowRuns:
         )
 
     def _flow_run_state_rows(self, number: int) -> Iterator[Row]:
-        for row in self._states["flow_run"]:
+        for place, row in enumerate(self._states["flow_run"]):
             own = {"id": _id("flow run state", number, row["id"]), "flow_run_id": _id("flow run", number)}
-            yield self._made(row, number) | own
+            yield self._made(row, number) | own | {"timestamp": _text(START + number * APART + place * SECOND)}
 
     def _task_run_rows(self, number: int) -> Iterator[Row]:
         for row in self._task_runs:
@@ -88,8 +92,9 @@ class FlowRuns:
 
     def _task_run_state_rows(self, number: int) -> Iterator[Row]:
         for run in self._task_runs:
-            for row in self._states[run["id"]]:
+            for place, row in enumerate(self._states[run["id"]]):
                 yield self._made(row, number) | {
+                    "timestamp": _text(START + number * APART + place * SECOND),
                     "id": _id("task run state", number, row["id"]),
                     "task_run_id": _id("task run", number, run["id"]),
                 }
@@ -114,6 +119,10 @@ def fill(sink: Sink, source: FlowRuns, numbers: range) -> None:
             columns,
             (tuple(row[name] for name in columns) for number in numbers for row in source.rows(table, number)),
         )
+
+
+def _by_time(states: list[Row]) -> list[Row]:
+    return sorted(states, key=lambda state: str(state["timestamp"]))
 
 
 def _id(kind: str, number: int, original: str = "") -> str:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +17,9 @@ class Sink(Protocol):
 
     def write(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         """Append rows."""
+
+    def loading(self, tables: Sequence[str]) -> AbstractContextManager[None]:
+        """Let much be written to tables within the block."""
 
     def settle(self) -> None:
         """Let the database learn what its tables hold now, as it does by itself within minutes."""
@@ -47,6 +50,10 @@ class SqliteSink:
         names, marks = ", ".join(f'"{name}"' for name in columns), ", ".join("?" * len(columns))
         with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
             connection.executemany(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', rows)  # noqa: S608
+
+    def loading(self, tables: Sequence[str]) -> AbstractContextManager[None]:
+        """Change nothing: rows go into the tables as they are."""
+        return nullcontext()
 
     def settle(self) -> None:
         """Write the log back into the file; SQLite learns nothing by itself, so it is told nothing here."""

@@ -14,6 +14,7 @@ APART_MS = 60_000  # a training a minute
 LONG_EVERY, LONG_POINTS, SHORT_POINTS = 100, 5000, 40  # steps of which the loss is kept; means 100 points a run
 METRIC = ("key", "value", "timestamp", "run_uuid", "step", "is_nan")
 VALUE = ("key", "value", "run_uuid")
+OF_RUNS = ("params", "tags", "latest_metrics", "metrics")
 VARIED = {MetricNames.TEST_ACCURACY, MetricNames.TEST_ACCURACY_PCT}
 
 Rows = Iterator[Sequence[Any]]
@@ -110,9 +111,10 @@ class TrackedRuns:
 
 def fill(sink: Sink, source: TrackedRuns, numbers: range) -> None:
     """Write these runs into MLflow's tables."""
-    for table in ("runs", "params", "tags", "latest_metrics", "metrics"):
-        rows_of = getattr(source, table)
-        sink.write(table, source.columns(table), (row for number in numbers for row in rows_of(number)))
+    with sink.loading(OF_RUNS):
+        for table in ("runs", *OF_RUNS):
+            rows_of = getattr(source, table)
+            sink.write(table, source.columns(table), (row for number in numbers for row in rows_of(number)))
 
 
 def fill_registry(sink: Sink, template: Template, versions: int) -> str:

@@ -1,7 +1,7 @@
 """MLflow's tables in Postgres: brought up to date, with an index on the tags by which rnnpipe finds runs.
 
-Without it, each search for a training reads one tag of every run (docs/SCALE.md). MLflow's own migrations don't know
-the index; should one drop it, the next start makes it again. Run with -m in the environment of the service
+Without it, each search for a training reads one tag of every run (docs/SCALE.md). MLflow's own migrations don't
+know the index; should one drop it, the next start makes it again. Run with -m in the environment of the service
 `mlflow-upgrade`.
 """
 
