@@ -11,7 +11,7 @@ CALM = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 TIMEOUT_MS = 180_000
-SIZE = {"width": 1600, "height": 1000}
+SIZE: Any = {"width": 1600, "height": 1000}
 MLFLOW_ROW = "a[href*='/runs/']"
 PREFECT_ROW = "a[href*='/runs/flow-run/']"
 

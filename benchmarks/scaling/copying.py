@@ -89,4 +89,4 @@ class PostgresSink:
 
 def _statement(text: str, *names: str) -> sql.Composed:
     """Return a statement that stands in this code, with names in it."""
-    return sql.SQL(text).format(*map(sql.Identifier, names))  # type: ignore[arg-type]
+    return sql.SQL(text).format(*map(sql.Identifier, names))

@@ -25,7 +25,8 @@ def ask_together(addresses: Sequence[str], request: Request, clients: int, secon
 
     def ask(number: int) -> None:
         with httpx.Client(base_url=addresses[number % len(addresses)], timeout=TIMEOUT_S) as client:
-            while (began_s := time.perf_counter()) < end_s:
+            while True:  # each at least once
+                began_s = time.perf_counter()
                 try:
                     answer = request(client, number)
                     waits_s.append(time.perf_counter() - began_s)
@@ -33,6 +34,8 @@ def ask_together(addresses: Sequence[str], request: Request, clients: int, secon
                         errors.append(str(answer.status_code))
                 except httpx.HTTPError as error:
                     errors.append(type(error).__name__)
+                if time.perf_counter() >= end_s:
+                    return
 
     began_s = time.perf_counter()
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]

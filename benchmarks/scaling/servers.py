@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -68,8 +69,8 @@ class Postgres:
         import psycopg
 
         with contextlib.suppress(psycopg.OperationalError):
-            reach = {"host": "127.0.0.1", "user": "postgres", "password": self.password}
-            psycopg.connect(port=self.port, dbname="postgres", **reach).close()
+            reach: dict[str, Any] = {"user": "postgres", "password": self.password, "dbname": "postgres"}
+            psycopg.connect(host="127.0.0.1", port=self.port, **reach).close()
             return True
         return False
 

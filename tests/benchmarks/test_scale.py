@@ -76,9 +76,9 @@ def test_clients_take_turns_and_errors_are_counted() -> None:
             raise httpx.ConnectError("gone")
         return httpx.Response(200 if client.base_url.host == "one" else 500)
 
-    got = crowd.ask_together(["http://one", "http://two"], answer, 3, 0.05)
-    assert got["clients"] == 3 and got["answers"] > 0 and got["errors"] > 0
-    assert got["kinds_of_errors"] == ["ConnectError"] and got["per_s"] > 0
+    got = crowd.ask_together(["http://one", "http://two"], answer, 4, 0.05)
+    assert got["clients"] == 4 and got["answers"] >= 3 and got["errors"] >= 2
+    assert got["kinds_of_errors"] == ["500", "ConnectError"] and got["per_s"] > 0
 
 
 def test_it_is_measured_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
