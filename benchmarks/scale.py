@@ -33,7 +33,7 @@ def measure(plan: Plan) -> Result:
     """Return the cases (part, backend, size, every repeat), what many clients got at once, and the conditions."""
     # here, as they bring MLflow, which other benchmarks don't need
     from benchmarks.scaling.browsing import browser
-    from benchmarks.scaling.measuring import Case, Setting, Sizes, store_cases, versions_of_servers
+    from benchmarks.scaling.measuring import Case, Setting, Sizes, attempt, store_cases, versions_of_servers
     from benchmarks.scaling.on_sqlite import sqlite_cases
     from benchmarks.scaling.template import make_template
 
@@ -50,18 +50,22 @@ def measure(plan: Plan) -> Result:
         seen = None if plan.quick else stack.enter_context(browser())
         setting = Setting(make_template(own, plan.quick), sizes, seen, folder)
         cases += store_cases(setting)
-        cases += sqlite_cases(setting, crowds)
-        skipped = _without_postgres()
-        if not skipped:
+        skipped = attempt("MLflow and Prefect on SQLite", lambda: cases.extend(sqlite_cases(setting, crowds)))
+        if lacking := _without_postgres():
+            skipped += lacking
+        else:
             from benchmarks.scaling.on_postgres import postgres_cases
 
-            skipped = postgres_cases(setting, cases, crowds)
+            skipped += postgres_cases(setting, cases, crowds)
     return {
         "conditions": conditions(plan.threads or 1, sizes=vars(sizes), **versions_of_servers()),
         "load": load_of(each for case in cases for each in case["rounds"]),
         "cases": cases,
         "crowds": crowds,
-        "skipped": [*skipped, *([] if seen else ["pages in a browser: needs Playwright and Chromium"])],
+        "skipped": [
+            *skipped,
+            *([] if seen else ["pages in a browser (they need Playwright and Chromium, and time)"]),
+        ],
     }
 
 

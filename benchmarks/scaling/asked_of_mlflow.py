@@ -24,7 +24,7 @@ POINTS = 1000
 PAGE = 100
 NEWEST = 20
 ORDER = [f"metrics.`{RANKED_BY}` DESC"]
-EVERY_RUN, NEWEST_RUNS = "`rnnpipe runs --tag`: every run", f"`rnnpipe runs`: the {NEWEST} newest"
+EVERY_RUN, NEWEST_RUNS = "`rnnpipe runs --tag NAME`: every run", f"`rnnpipe runs`: the {NEWEST} newest"
 SEARCH = "/api/2.0/mlflow/runs/search"
 LOG = "/api/2.0/mlflow/runs/log-batch"
 

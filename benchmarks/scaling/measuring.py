@@ -2,7 +2,8 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from rnnpipe.tracking.views import comparison_url, run_url, save_comparison_view
 
 Case = dict[str, Any]
 SYNTHETIC, BESIDE = "synthetic", "beside"
+MAX_REASON = 200
 MOST_READ = 10_000  # reading every run of more takes minutes
 BESIDE_FROM = 10_000_000  # the numbers of the runs of the other experiment
 
@@ -107,6 +109,16 @@ def prefect_cases(
         yield case_of(
             "prefect", backend, size, actions, setting.sizes.rounds, filled_s=filled_s, bytes=sink.size_bytes()
         )
+
+
+def attempt(name: str, measure: Callable[[], object]) -> list[str]:
+    """Measure a part; return why it was left out or ended early, in words: an hour isn't lost with one server."""
+    try:
+        measure()
+    except Exception as error:
+        traceback.print_exc()
+        return [f"{name} to its end ({type(error).__name__}: {' '.join(str(error).split())[:MAX_REASON]})"]
+    return []
 
 
 def store_cases(setting: Setting) -> Iterator[Case]:

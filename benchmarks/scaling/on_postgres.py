@@ -10,7 +10,16 @@ from benchmarks.scaling.asked_of_mlflow import Asked, ask_comparison, ask_to_log
 from benchmarks.scaling.asked_of_prefect import ask_newest, ask_to_create, make_flow
 from benchmarks.scaling.copying import PostgresSink
 from benchmarks.scaling.crowd import ask_together
-from benchmarks.scaling.measuring import BESIDE, SYNTHETIC, Case, Setting, case_of, mlflow_cases, prefect_cases
+from benchmarks.scaling.measuring import (
+    BESIDE,
+    SYNTHETIC,
+    Case,
+    Setting,
+    attempt,
+    case_of,
+    mlflow_cases,
+    prefect_cases,
+)
 from benchmarks.scaling.servers import (
     Postgres,
     mlflow_server,
@@ -34,8 +43,10 @@ def postgres_cases(setting: Setting, cases: list[Case], crowds: Crowds) -> list[
     folder.mkdir()
     postgres = Postgres(folder)
     with postgres.running():
-        _mlflow(setting, postgres, cases, crowds)
-        return _prefect(setting, postgres, cases, crowds)
+        return [
+            *attempt("MLflow on Postgres", lambda: _mlflow(setting, postgres, cases, crowds)),
+            *attempt("Prefect on Postgres", lambda: _prefect(setting, postgres, cases, crowds)),
+        ]
 
 
 def _mlflow(setting: Setting, postgres: Postgres, cases: list[Case], crowds: Crowds) -> None:
@@ -50,8 +61,9 @@ def _mlflow(setting: Setting, postgres: Postgres, cases: list[Case], crowds: Cro
     with mlflow_server(uri, folder, environment) as page:
         cases.append(_asked_again(setting, "index on two tags", page))
     sink.execute(WORK_MEMORY)
-    with mlflow_server(uri, folder, environment, 2) as page:
+    with mlflow_server(uri, folder, environment) as page:
         cases.append(_asked_again(setting, "and work_mem 64 MB", page))
+    with mlflow_server(uri, folder, environment, 2) as page:
         crowds += _mlflow_crowd(setting, "2 workers", page, experiment_id)
     with mlflow_server(uri, folder, environment, 4, **POOL) as page:
         crowds += _mlflow_crowd(setting, "4 workers, pool of 20 + 40", page, experiment_id)
@@ -79,7 +91,7 @@ def _mlflow_crowd(setting: Setting, how: str, page: str, experiment_id: str) -> 
             yield {"part": "mlflow", "backend": backend, "size": size, "asked": name, **got}
 
 
-def _prefect(setting: Setting, postgres: Postgres, cases: list[Case], crowds: Crowds) -> list[str]:
+def _prefect(setting: Setting, postgres: Postgres, cases: list[Case], crowds: Crowds) -> None:
     database, sizes = postgres.address("asyncpg", "prefect"), setting.sizes
     folder, environment = postgres.folder, postgres.environment
     sink = PostgresSink(postgres.port, "prefect", postgres.password)
@@ -91,7 +103,7 @@ def _prefect(setting: Setting, postgres: Postgres, cases: list[Case], crowds: Cr
         crowds += _prefect_crowd(setting, "1 server", [address], flow_id)
     redis = shutil.which("redis-server")
     if redis is None or find_spec("prefect_redis") is None:
-        return ["two servers of Prefect: needs redis-server and prefect-redis"]
+        raise LookupError("two servers need redis-server and prefect-redis")
     with contextlib.ExitStack() as stack:
         broker = redis_settings(stack.enter_context(redis_server(redis, folder)))
         addresses = [
@@ -102,7 +114,6 @@ def _prefect(setting: Setting, postgres: Postgres, cases: list[Case], crowds: Cr
         ]
         stack.enter_context(prefect_services(database, folder / "services", environment, broker))
         crowds += _prefect_crowd(setting, "2 servers, Redis", addresses, flow_id)
-    return []
 
 
 def _prefect_crowd(setting: Setting, how: str, addresses: list[str], flow_id: str) -> Iterator[dict[str, Any]]:

@@ -43,7 +43,8 @@ HOW = """## How it was measured
   Chromium, whose cache has what doesn't change, until the first row of the table is there.
 - **Behind the semicolon stands CPU time**, the median of what client, servers and database worked in all, in steps
   of 10 ms: it counts no waiting for a core, and so depends less on what else the machine does.
-- Not in these times: the seconds that a command takes to import MLflow.
+- Not in these times: the seconds that a command takes to import MLflow. rnnpipe waits ten seconds for an answer of
+  a server (`MLFLOW_HTTP_REQUEST_TIMEOUT`) before it asks again; here it waited as long as it took.
 """
 HELP = (
     (
@@ -75,7 +76,7 @@ HELP = (
     (
         "1,000 times",
         "several API servers of Prefect with Redis, its services in a process of their own",
-        "measured, if it stands above",
+        "measured, if they stand below",
     ),
     (
         "100,000 times",

@@ -52,7 +52,7 @@ def store_actions(folder: Path, size: int) -> dict[str, Action]:
     newest_ms = 1000 * _at_s(size - NEWEST)
     rules = Rules(keep=3, versions=False, days=7, now_s=OLD_S)
     return {
-        "`rnnpipe runs --tag`: what is kept of every run": lambda: kept_facts(folder),
+        "`rnnpipe runs --tag NAME`: what is kept of every run": lambda: kept_facts(folder),
         f"`rnnpipe runs`: of the {NEWEST} newest": lambda: kept_facts(folder, newest_ms),
         "`rnnpipe report RUN`: one run": lambda: find_kept(folder, newest),
         "`rnnpipe report CONFIG`: its last run": lambda: find_kept(folder, str(CONFIG)),
