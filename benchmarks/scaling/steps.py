@@ -38,8 +38,9 @@ def steps_table(result: dict[str, Any]) -> str:
 
 
 def _best(result: dict[str, Any], asked: str) -> dict[str, Any]:
-    """Return what the quickest of MLflow's servers gave many clients, none of whom got an error."""
-    found = [each for each in result["crowds"] if each["asked"] == asked and not each["errors"]]
+    """Return what the quickest of MLflow's servers gave many clients, if possible without an error."""
+    known = [each for each in result["crowds"] if each["asked"] == asked]
+    found = [each for each in known if not each["errors"]] or known
     return dict(max(found, key=lambda each: float(each["per_s"])))
 
 
