@@ -71,7 +71,7 @@ def read_table(path: Path, columns: ColumnsConfig, *, with_labels: bool) -> tupl
         if missing := [name for name in [*needed, *features] if name not in known]:
             raise DataError(
                 f"{path}: there is no column {', '.join(missing)}; it has {', '.join(known)[:500]}",
-                "say in data.columns how series, time, label and features are called",
+                "call them so, or say in data.columns how they are called; a model knows those of its training",
             )
         table = parquet.read_table(path, columns=[*needed, *features])
     except (OSError, arrow.ArrowException) as error:
