@@ -1,6 +1,7 @@
 """The engine `ray` on a real cluster of three nodes, each with a workspace of its own; one is killed."""
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 ray = pytest.importorskip("ray")
 LOOPBACK, EPOCHS, PATIENCE_S = "127.0.0.1", 40, 1200.0
 VARIANTS = [{"name": "gru", "hidden_size": 16, "num_layers": 1}, {"name": "rnn", "hidden_size": 16}]
+UNREGISTERED = {"register_model": False}
 TRAINING = {"batch_size": 8, "learning_rate": 0.003, "preflight": False}
 
 
@@ -102,7 +104,7 @@ def make_driver(tmp_path: Path) -> Iterator[Any]:
 def config_of(workspace: Workspace, epochs: int, **execution: Any) -> Path:
     return workspace.config(
         "spread", variants=VARIANTS, seeds=[0, 1], training={**TRAINING, "epochs": epochs},
-        execution={"device": "cpu", "checkpoint_every_s": 0.5, **execution}, registry={"register_model": False},
+        execution={"device": "cpu", "checkpoint_every_s": 0.5, **execution}, registry=UNREGISTERED,
     )  # fmt: skip
 
 
@@ -161,7 +163,7 @@ def test_a_node_dies_and_its_training_ends_elsewhere_with_the_same_bytes(
 def test_a_cluster_started_for_the_run_is_gone_afterwards_and_listens_on_loopback(make_driver: Any) -> None:
     driver = make_driver("driver")
     seen: set[str] = set()
-    with driver.start("run", driver.config("tiny", execution={"engine": "ray"})) as process:
+    with driver.start("run", driver.config("tiny", execution={"engine": "ray"}, registry=UNREGISTERED)) as process:
 
         def look() -> bool:
             for each in driver.processes():
@@ -171,9 +173,10 @@ def test_a_cluster_started_for_the_run_is_gone_afterwards_and_listens_on_loopbac
                             seen.add(str(place.laddr.ip))
                 except psutil.Error:
                     continue
+            time.sleep(1)  # looking is work too
             return process.poll() is not None
 
-        wait_for(look)
+        wait_for(look, PATIENCE_S)
         out, err = process.communicate()
     assert process.returncode == 0, out + err
     assert len(results(driver)) == 2
