@@ -180,7 +180,7 @@ def test_a_cluster_started_for_the_run_is_gone_afterwards_and_listens_on_loopbac
         out, err = process.communicate()
     assert process.returncode == 0, out + err
     assert len(results(driver)) == 2
-    assert seen <= {LOOPBACK, "::1"} and seen
+    assert seen and seen <= {LOOPBACK, f"::ffff:{LOOPBACK}", "::1"}
     wait_for(lambda: not driver.processes())
 
 
