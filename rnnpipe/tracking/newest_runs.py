@@ -18,10 +18,12 @@ from rnnpipe.tracking.pipeline_runs import (
     put_together,
     search_trainings,
     training_pages,
+    versions_of_runs,
 )
 from rnnpipe.tracking.runs import PIPELINE_RUN_TAG, RUN_KEY_TAG
 
 ORDER = ("attributes.end_time DESC",)  # those without an end come last
+FIRST_PAGE = 100
 RUNNING = "attributes.status = 'RUNNING'"
 
 Kept = Callable[[int], Sequence[RunFacts]]
@@ -39,7 +41,7 @@ def newest_pipeline_runs(
     """
     with mlflow_errors("list the runs"):
         known, since_ms = _Known(tracking, experiment, kept), 0
-        for page, is_last in training_pages(tracking, known.names, order_by=ORDER):
+        for page, is_last in training_pages(tracking, known.names, order_by=ORDER, first=FIRST_PAGE):
             known.add(page)
             if is_last:
                 break
@@ -50,7 +52,9 @@ def newest_pipeline_runs(
             if since_ms and len(places) >= limit:
                 wanted = places[limit - 1] + 1
                 known.complete(runs[:wanted])
-                return known.runs_since(since_ms, newest_versions(tracking))[:wanted], False
+                listed = known.runs_since(since_ms)[:wanted]
+                ids = [each.run_id for run in listed for each in run.trainings]
+                return known.runs_since(since_ms, versions_of_runs(tracking, ids))[:wanted], False
     return put_together(known.trainings, newest_versions(tracking) if known.trainings else {}, kept(0)), True
 
 

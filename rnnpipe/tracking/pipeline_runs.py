@@ -5,16 +5,19 @@ A training in MLflow names the last run that used it; which others did is known 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from rnnpipe.evaluation.metrics import MetricNames
 from rnnpipe.reporting.facts import RunFacts
 from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors, retried
 from rnnpipe.tracking.history import every, read_models
 from rnnpipe.tracking.promotion import DECISION_TAG
+from rnnpipe.tracking.registry import Version, version_of
 from rnnpipe.tracking.runs import CONFIG_NAME_TAG, PIPELINE_RUN_TAG, RUN_KEY_TAG
 
 PREFIX = "rnnpipe."  # of tags; in what is searched for it may be left out
 PAGE = 1000
+MOST_IDS = 100  # in a query
 
 
 @dataclass(frozen=True)
@@ -107,14 +110,23 @@ def search_trainings(tracking: Tracking, names: Mapping[str, str], condition: st
 
 
 def training_pages(
-    tracking: Tracking, names: Mapping[str, str], condition: str = "", order_by: Sequence[str] = ()
+    tracking: Tracking,
+    names: Mapping[str, str],
+    condition: str = "",
+    *,
+    order_by: Sequence[str] = (),
+    first: int = 0,
 ) -> Iterator[tuple[list[TrainingRun], bool]]:
-    """Yield trainings page by page, and whether it is the last; demos belong to runs too, but have no variant."""
+    """Yield trainings page by page, and whether it is the last; demos belong to runs too, but have no variant.
+
+    With `first`, the first page is that small, and each next one twice as large: a run costs MLflow milliseconds.
+    """
     query, view = f"tags.`{PIPELINE_RUN_TAG}` LIKE '%'", mlflow.entities.ViewType.ACTIVE_ONLY
     query = f"{query} and {condition}" if condition else query
-    token, is_last = None, not names
+    token, is_last, size = None, not names, first or PAGE
     while not is_last:
-        page = tracking.client.search_runs(list(names), query, view, PAGE, list(order_by), token)
+        page = tracking.client.search_runs(list(names), query, view, min(size, PAGE), list(order_by), token)
+        size *= 2
         token, is_last = page.token, not page.token
         yield [_training(run, names) for run in page if "variant" in run.data.params], is_last
 
@@ -162,16 +174,40 @@ def _training(run: "mlflow.entities.Run", experiments: Mapping[str, str]) -> Tra
 def newest_versions(tracking: Tracking) -> dict[str, RegisteredVersion]:
     """Return the newest version of each run in MLflow, by the run's id."""
     return {
-        version.run_id: RegisteredVersion(
-            uri=version.uri,
-            verdict=version.tags.get(DECISION_TAG, ""),
-            aliases=tuple(model.aliases_of(version)),
-            run_id=version.run_id,
-            tags=version.tags,
-        )
+        version.run_id: _registered(version, model.aliases_of(version))
         for model in read_models(tracking)
         for version in model.versions
     }
+
+
+def versions_of_runs(tracking: Tracking, run_ids: Sequence[str]) -> dict[str, RegisteredVersion]:
+    """Return the newest version of each of these runs in MLflow that has one, by the run's id."""
+    found: list[Version] = []
+    for start in range(0, len(run_ids), MOST_IDS):
+        named = ", ".join(f"'{each}'" for each in run_ids[start : start + MOST_IDS])
+        found += [
+            version_of(each)
+            for each in every(partial(tracking.client.search_model_versions, f"run_id IN ({named})"))
+        ]
+    aliases = {
+        name: tracking.client.get_registered_model(name).aliases for name in {version.name for version in found}
+    }
+    return {
+        version.run_id: _registered(
+            version, sorted(a for a, number in aliases[version.name].items() if int(number) == version.number)
+        )
+        for version in sorted(found, key=lambda version: version.number)
+    }
+
+
+def _registered(version: Version, aliases: Sequence[str]) -> RegisteredVersion:
+    return RegisteredVersion(
+        uri=version.uri,
+        verdict=version.tags.get(DECISION_TAG, ""),
+        aliases=tuple(aliases),
+        run_id=version.run_id,
+        tags=version.tags,
+    )
 
 
 def _pipeline_run(

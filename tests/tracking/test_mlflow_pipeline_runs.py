@@ -121,6 +121,13 @@ def test_the_newest_are_found_without_reading_all(place: Registry) -> None:
         found, is_all = newest(place, limit)
         assert (found, is_all) == (every[:limit], False)
     assert newest(place, 7) == (every, True)
+    chosen = every[0].trainings[0].run_id
+    candidate = Candidate(place.store_model(chosen, "m"), chosen, "f", {"rnnpipe.seed": "1"}, "A net.")
+    version = registry.register(place.tracking, "digits-rows", candidate)
+    place.tracking.client.set_registered_model_alias("digits-rows", "champion", str(version.number))
+    (found, *_), _ = newest(place, 2)
+    assert found == read_pipeline_runs(place.tracking)[0] and found.version is not None
+    assert (found.version.uri, found.version.aliases) == ("models:/digits-rows/1", ("champion",))
     train(place, "rnn 0", run="live", accuracy=None)
     assert [each.run for each in newest(place, 2)[0]] == ["live", "run5"]
 
