@@ -141,7 +141,7 @@ def _draw_intervals(
     axes.set_ylim(len(names) - 0.5, -0.5)
     edge = _edge(centre, low)
     if edge is not None:
-        axes.set_xlim(left=edge)
+        axes.set_xlim(edge, min(float(high.max()) + 0.01, 1.002))
         for position in positions[centre < edge]:
             axes.annotate("◂", (0, position), xycoords=("axes fraction", "data"), va="center", color=COLOURS[0])
     axes.xaxis.set_major_formatter(PercentFormatter(1))
