@@ -134,8 +134,9 @@ def test_a_node_dies_and_its_training_ends_elsewhere_with_the_same_bytes(
     with driver.start("run", config_of(driver, EPOCHS, engine="ray", ray=options)) as process:
 
         def checkpoints(name: str) -> list[Path]:
-            found = [path for path in nodes.trainings(name) for path in path.glob("log/checkpoints/*.json")]
-            return found if list((tmp_path / "exchange").glob("trainings/*/work-*/listing.json")) else []
+            """Return the listings of what this node's trainings have left for others."""
+            places = [tmp_path / "exchange/trainings" / path.name for path in nodes.trainings(name)]
+            return [path for place in places for path in place.glob("work-*/listing.json")]
 
         wait_for(
             lambda: process.poll() is not None or (checkpoints("second") and checkpoints("third")), PATIENCE_S
