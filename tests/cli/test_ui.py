@@ -34,7 +34,9 @@ def start_pages(workspace: Workspace) -> tuple["subprocess.Popen[str]", Pages]:
     port = free_port()
     process = workspace.start("ui", "--port", port)
     assert process.stdout is not None
-    told = "".join(process.stdout.readline() for _ in range(3))
+    told = ""
+    while "Ctrl-C" not in told and (line := process.stdout.readline()):
+        told += line
     found = {name: re.search(rf"{name}\s+(http://127\.0\.0\.1:\d+)", told) for name in ("MLflow", "Prefect")}
     assert all(found.values()), told + str(process.stderr and process.stderr.read())
     return process, Pages(*(str(match and match[1]) for match in found.values()), port)
