@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import NAMESPACE_URL, uuid5
 
 from rnnpipe.evaluation.metrics import spread
@@ -11,12 +12,15 @@ from rnnpipe.tracking.client import Tracking, mlflow_errors, retried
 from rnnpipe.tracking.runs import log_artifact_files, set_tags
 from rnnpipe.training.journal import Event, epochs_of
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 KEY = "belief"
 IMAGES_FOLDER = "images"
 LOGGED_IMAGES_TAG = "mlflow.loggedImages"  # by it the page knows that there are some
 MAX_PICTURES = 30
 OVERVIEW_FOLDER, OVERVIEW_TAG = "overview", "rnnpipe.overview"
-THUMBNAIL = 256  # pixels, the longer side
+PREVIEW, SHOWN = 1200, 900  # pixels
 
 
 def log_beliefs(tracking: Tracking, run_id: str, training: Path, events: Sequence[Event]) -> None:
@@ -47,10 +51,25 @@ def log_beliefs(tracking: Tracking, run_id: str, training: Path, events: Sequenc
             number = uuid5(NAMESPACE_URL, f"{run_id}/{KEY}/{event['epoch']}")
             stem = f"{KEY}+step+{event['epoch']}+timestamp+{event['time_ms']}+{number}"
             picture.save(folder / f"{stem}.png")
-            picture.thumbnail((THUMBNAIL, THUMBNAIL))
-            picture.save(folder / f"{stem}+compressed.webp")
+            _preview(picture).save(folder / f"{stem}+compressed.webp")
         log_artifact_files(tracking, run_id, sorted(folder.iterdir()), IMAGES_FOLDER)
     set_tags(tracking, run_id, {LOGGED_IMAGES_TAG: True})
+
+
+def _preview(picture: "Image.Image") -> "Image.Image":
+    """Return what MLflow's page shows of a picture, at the top of a square.
+
+    The page lays it into the middle of a square as wide as the window: else it would begin below what is in view.
+    """
+    from PIL import Image
+
+    scale = SHOWN / max(picture.size)
+    enlarged = picture.resize(
+        (round(scale * picture.width), round(scale * picture.height)), Image.Resampling.NEAREST
+    )
+    preview = Image.new("RGB", (PREVIEW, PREVIEW), "white")
+    preview.paste(enlarged, ((PREVIEW - enlarged.width) // 2, 0))
+    return preview
 
 
 @retried

@@ -14,7 +14,7 @@ RANKED_BY = MetricNames.TEST_ACCURACY_PCT
 # few: MLflow sorts columns by name, and the accuracy is to be in view
 SHOWN_METRICS = (
     MetricNames.TEST_ACCURACY_PCT, MetricNames.TEST_ACCURACY_LOW_PCT, MetricNames.TEST_ACCURACY_HIGH_PCT,
-    MetricNames.MODEL_PARAMETERS, MetricNames.TEST_LATENCY_MS_P50,
+    MetricNames.TEST_LATENCY_MS_P50,
 )  # fmt: skip
 NOTE_TAG = "mlflow.note.content"
 
