@@ -49,11 +49,12 @@ def test_where_one_is_killed_all_go_on_from_the_checkpoint(trainings, make_confi
 
     def kill(folder: Path) -> None:
         if not killed and "epoch" in {event["event"] for event in team.told}:
-            mine = [each for each in psutil.Process().children(recursive=True) if each.status() != "zombie"]
-            parents = {each.ppid() for each in mine}
-            members = sorted((each for each in mine if each.pid not in parents), key=lambda each: each.pid)
-            killed.append(members[rank].pid)
-            os.kill(killed[0], signal.SIGKILL)
+            # the fork server, its job, and that one's processes, in the order of their start
+            jobs = [job for server in psutil.Process().children() for job in server.children()]
+            members = sorted(each.pid for job in jobs for each in job.children())
+            if len(members) == 2:
+                killed.append(members[rank])
+                os.kill(killed[0], signal.SIGKILL)
 
     team.while_training = kill
     assert team.run(config).ref.digest == undisturbed.ref.digest
