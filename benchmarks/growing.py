@@ -54,7 +54,7 @@ def train_from_disk(sequences: Path) -> float:
     config, folder = PipelineConfig.model_validate(TINY), sequences / f"run-{os.getpid()}"
     (folder / "log").mkdir(parents=True)
     started_s = perf_counter()
-    run_training(Assignment(folder, sequences, config, config.variants[0], seed=0), "growth")
+    run_training(Assignment(folder, sequences, config, config.variants[0], seed=0, run="growth"))
     return perf_counter() - started_s
 
 

@@ -7,6 +7,7 @@ class (or function), a line here and a parameter in its test: CONTRIBUTING.md sh
 
 import pkgutil
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Any, Literal
 
 from rnnpipe.plugins import add_plugins
@@ -216,9 +217,10 @@ VARIANTS: dict[str, VariantSpec] = {
         reads_lengths=True),
 }  # fmt: skip
 
+_ENTRIES = entry_points()  # one look at all packages, for the three
 # Why a name that another package registers can't be used, by name.
 PROBLEMS: dict[str, dict[str, str]] = {
-    "dataset": add_plugins("rnnpipe.datasets", DATASETS, DatasetSpec),
-    "sequence transform": add_plugins("rnnpipe.sequences", SEQUENCES, SequenceSpec),
-    "variant": add_plugins("rnnpipe.variants", VARIANTS, VariantSpec),
+    "dataset": add_plugins(_ENTRIES.select(group="rnnpipe.datasets"), DATASETS, DatasetSpec),
+    "sequence transform": add_plugins(_ENTRIES.select(group="rnnpipe.sequences"), SEQUENCES, SequenceSpec),
+    "variant": add_plugins(_ENTRIES.select(group="rnnpipe.variants"), VARIANTS, VariantSpec),
 }

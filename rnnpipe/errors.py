@@ -27,6 +27,11 @@ class RnnpipeError(Exception):
         self.message = message
         self.fix = fix
 
+    @property
+    def record(self) -> dict[str, str]:
+        """What another process needs to raise it again: see `remade`."""
+        return {"type": type(self).__name__, "message": self.message, "fix": self.fix}
+
 
 class ConfigError(RnnpipeError):
     """A config, an override or an argument is wrong."""
@@ -76,6 +81,12 @@ class StorageError(RnnpipeError):
     """The disk is full, or can't be written."""
 
     exit_code = 8
+
+
+def remade(kind: str, message: str, fix: str, unknown: type[RnnpipeError] = RnnpipeError) -> RnnpipeError:
+    """Return the error that another process has left as a record; of a kind that isn't known here, `unknown`."""
+    found: type[RnnpipeError] = globals().get(kind, unknown)
+    return found(message, fix)
 
 
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}

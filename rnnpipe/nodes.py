@@ -15,10 +15,18 @@ from typing import Any
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from rnnpipe import errors
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import build_dataset, build_sequences, dataset_recipe, sequences_recipe
-from rnnpipe.errors import DataError, DeviceError, RnnpipeError, StorageError, TrainingError, explained
+from rnnpipe.errors import (
+    ConfigError,
+    DataError,
+    DeviceError,
+    RnnpipeError,
+    StorageError,
+    TrainingError,
+    explained,
+    remade,
+)
 from rnnpipe.exchange import Exchange, FilePlace, Listing
 from rnnpipe.explanation import differences
 from rnnpipe.files import read_json, remove_folder
@@ -66,8 +74,7 @@ class Answer(Reference):
     def result(self) -> Listing:
         """Return the listing, or raise the error as if it had happened here."""
         if self.output is None:
-            kind = getattr(errors, self.error, TrainingError)
-            raise kind(f"on {self.node}: {self.message}", self.fix)
+            raise remade(self.error, f"on {self.node}: {self.message}", self.fix, TrainingError)
         return self.output
 
 
@@ -75,7 +82,7 @@ def open_exchange(url: str) -> Exchange:
     """Return the exchange at a URL; "" stands for RNNPIPE_EXCHANGE. ConfigError where there is none."""
     url = url or os.environ.get(EXCHANGE_VARIABLE, "")
     if not url:
-        raise errors.ConfigError(
+        raise ConfigError(
             "execution.ray.exchange = null: there is no place where nodes could leave what they make",
             f"name one that every machine reaches, such as s3://bucket/folder, there or in {EXCHANGE_VARIABLE}",
         )

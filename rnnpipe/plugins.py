@@ -7,7 +7,7 @@ doesn't need it: the reason is told to whoever names it.
 import importlib.util
 import re
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,14 +18,14 @@ OWN = "rnnpipe."
 Spec = TypeVar("Spec")
 
 
-def add_plugins(group: str, known: dict[str, Spec], kind: type[Spec]) -> dict[str, str]:
-    """Add what other packages register in a group; return by name why something can't be used.
+def add_plugins(entries: EntryPoints, known: dict[str, Spec], kind: type[Spec]) -> dict[str, str]:
+    """Add what other packages register as a group of entry points; return by name why something can't be used.
 
     A name that two have belongs to neither: which one would be meant depends on what else is installed.
     """
     problems: dict[str, str] = {}
     owners = dict.fromkeys(known, "rnnpipe itself")
-    for entry in sorted(entry_points(group=group), key=lambda each: (each.name, _package(each))):
+    for entry in sorted(entries, key=lambda each: (each.name, _package(each))):
         if entry.name in owners:
             problems[entry.name] = (
                 f"both {owners[entry.name]} and the package {_package(entry)} have one of this name; rename it in"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
@@ -46,14 +47,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_is_registered_is_there(site: Path) -> None:
     install(site, "things", {"rnnpipe.test": {"one": "things_of_test:ONE", "two": "things_of_test:TWO"}})
     known = {"own": Thing()}
-    assert add_plugins("rnnpipe.test", known, Thing) == {}
+    assert add_plugins(entry_points(group="rnnpipe.test"), known, Thing) == {}
     assert [(name, thing.number) for name, thing in known.items()] == [("own", 0), ("one", 1), ("two", 2)]
 
 
 def test_a_name_that_two_have_belongs_to_neither(site: Path) -> None:
     install(site, "things", {"rnnpipe.test": {"own": "things_of_test:ONE", "both": "things_of_test:ONE"}})
     install(site, "others", {"rnnpipe.test": {"both": "things_of_test:TWO"}})
-    problems = add_plugins("rnnpipe.test", {"own": Thing()}, Thing)
+    problems = add_plugins(entry_points(group="rnnpipe.test"), {"own": Thing()}, Thing)
     assert set(problems) == {"own", "both"}
     assert "both rnnpipe itself and the package things have one of this name" in problems["own"]
     assert "both the package others and the package things" in problems["both"] and "rename it" in problems["both"]
@@ -71,7 +72,7 @@ def test_a_name_that_two_have_belongs_to_neither(site: Path) -> None:
 def test_what_can_t_be_used_is_told(site: Path, name: str, value: str, reason: str) -> None:
     install(site, "faulty", {"rnnpipe.test": {name: value}})
     known = {"own": Thing()}
-    problem = add_plugins("rnnpipe.test", known, Thing)[name]
+    problem = add_plugins(entry_points(group="rnnpipe.test"), known, Thing)[name]
     assert reason in problem and problem.startswith("the package faulty registers it, but") and len(known) == 1
 
 

@@ -50,7 +50,7 @@ def run_job(target: str, folder: Path, job: str) -> int:
     except Exception as raised:
         error = explained(raised)
         if isinstance(error, RnnpipeError):
-            details = {"type": type(error).__name__, "message": error.message, "fix": error.fix}
+            details = error.record
         else:
             traceback.print_exc()
             details = {"type": "", "message": f"{type(error).__name__}: {error}", "fix": ""}

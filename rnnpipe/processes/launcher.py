@@ -186,9 +186,7 @@ def _error_of(folder: Path, job: str, code: int) -> errors.RnnpipeError:
     if details["job"] != job:  # a killed user's job may have ended after this one had started
         killed = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with code {code}"
         return errors.TrainingError(f"the process {killed}", f"see {output}")
-    kind = getattr(errors, details["type"], errors.RnnpipeError)
-    error: errors.RnnpipeError = kind(details["message"], details["fix"] or f"see {output}")
-    return error
+    return errors.remade(details["type"], details["message"], details["fix"] or f"see {output}")
 
 
 def _signal_name(number: int) -> str:

@@ -33,8 +33,7 @@ def save_comparison_view(tracking: Tracking, param_names: Sequence[str]) -> None
         "datasetsFilter": [],
         "selectedColumns": [*columns, "attributes.`Models`"],
     }
-    link = f"#/experiments/{tracking.experiment_id}/runs?viewStateShareKey={VIEW_KEY}&{WORKFLOW}"
-    note = f"[All runs side by side, the best test accuracy first]({link})"
+    note = f"[All runs side by side, the best test accuracy first]({_comparison(tracking.experiment_id)})"
     with mlflow_errors("save the comparison view"):
         tracking.client.set_experiment_tag(tracking.experiment_id, VIEW_TAG, json.dumps(state))
         if not tracking.client.get_experiment(tracking.experiment_id).tags.get(NOTE_TAG):
@@ -43,7 +42,7 @@ def save_comparison_view(tracking: Tracking, param_names: Sequence[str]) -> None
 
 def comparison_url(base_url: str, experiment_id: str) -> str:
     """Return the address of the experiment's saved comparison; other filters in it would switch it off."""
-    return f"{_root(base_url)}/experiments/{experiment_id}/runs?viewStateShareKey={VIEW_KEY}&{WORKFLOW}"
+    return f"{base_url.rstrip('/')}/{_comparison(experiment_id)}"
 
 
 def experiments_url(base_url: str) -> str:
@@ -71,6 +70,11 @@ def artifact_path(experiment_id: str, run_id: str, path: str) -> str:
 def model_version_url(base_url: str, model_name: str, number: int) -> str:
     """Return the address of a model version's page."""
     return f"{_root(base_url)}/models/{quote(model_name, safe='')}/versions/{number}?{WORKFLOW}"
+
+
+def _comparison(experiment_id: str) -> str:
+    """Return the way to the saved comparison from any of MLflow's pages."""
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW_KEY}&{WORKFLOW}"
 
 
 def _root(base_url: str) -> str:

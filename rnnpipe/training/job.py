@@ -76,7 +76,7 @@ def train(folder: Path) -> None:
     from rnnpipe.training.work import run_training
 
     keep_environment(folder)
-    write_json(folder / RESULT_FILE, run_training(assignment_of(folder), read_json(folder / JOB_FILE)["run"]))
+    write_json(folder / RESULT_FILE, run_training(assignment_of(folder)))
 
 
 def assignment_of(folder: Path) -> "Assignment":
@@ -85,4 +85,5 @@ def assignment_of(folder: Path) -> "Assignment":
 
     job = read_json(folder / JOB_FILE)
     config = PipelineConfig.model_validate(job["config"])
-    return Assignment(folder, Path(job["sequences"]), config, config.variants[job["variant"]], job["seed"])
+    variant = config.variants[job["variant"]]
+    return Assignment(folder, Path(job["sequences"]), config, variant, seed=job["seed"], run=job["run"])

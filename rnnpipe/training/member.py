@@ -10,8 +10,7 @@ from typing import Any
 
 from torch.multiprocessing.spawn import ProcessException, start_processes
 
-from rnnpipe import errors
-from rnnpipe.errors import RnnpipeError, TrainingError, explained
+from rnnpipe.errors import RnnpipeError, TrainingError, explained, remade
 from rnnpipe.files import read_json, write_json
 from rnnpipe.processes.lifetime import die_with_parent
 from rnnpipe.runtime import Device, resolve_device, set_threads
@@ -42,8 +41,7 @@ def lead_team(folder: Path, device: Device, processes: int) -> dict[str, Any]:
                 return _taken(folder / RESULT_FILE)
             if (folder / ERROR_FILE).exists():  # it said why, and would say so again
                 found = _taken(folder / ERROR_FILE)
-                kind: type[RnnpipeError] = getattr(errors, found["type"], TrainingError)
-                raise kind(found["message"], found["fix"])
+                raise remade(found["type"], found["message"], found["fix"], TrainingError)
     finally:
         signal.signal(signal.SIGTERM, before)
         for path in folder.glob(f"{MEETING_FILE}-*"):
@@ -89,8 +87,7 @@ def _member(rank: int, folder: str, processes: int, attempt: int, parent: int) -
     except Exception as raised:
         error = explained(raised)
         if rank == 0 and isinstance(error, RnnpipeError):
-            told = {"type": type(error).__name__, "message": error.message, "fix": error.fix}
-            write_json(place / ERROR_FILE, told)
+            write_json(place / ERROR_FILE, error.record)
         raise
 
 

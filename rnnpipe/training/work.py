@@ -43,16 +43,17 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Assignment:
-    """A training: its folder, that of its sequences, the config of its run, and which variant and seed it is."""
+    """A training: its folder, that of its sequences, its run and the run's config, and which variant and seed."""
 
     folder: Path
     sequences: Path
     config: PipelineConfig
     variant: VariantConfig
     seed: int
+    run: str
 
 
-def run_training(assignment: Assignment, run: str) -> Facts:
+def run_training(assignment: Assignment) -> Facts:
     """Train one variant with one seed in a run folder, going on where a killed run was; return the facts.
 
     A slot of the device is held meanwhile, of a CPU as many cores as it has threads, or tries. SIGTERM ends it
@@ -61,7 +62,8 @@ def run_training(assignment: Assignment, run: str) -> Facts:
     config, folder = assignment.config, assignment.folder
     device, processes = resolve_device(config.execution.device), config.execution.processes
     threads = threads_at_start(config, device, folder)
-    job = Job(f"{config.name} {assignment.variant.label} seed {assignment.seed}", run, threads.count * processes)
+    what = f"{config.name} {assignment.variant.label} seed {assignment.seed}"
+    job = Job(what, assignment.run, threads.count * processes)
     with contextlib.ExitStack() as held:
         names = [each.name for each in team_devices(device, processes)]
         keep, *_ = [held.enter_context(device_slot(name, job, folder)) for name in dict.fromkeys(names)]
