@@ -58,7 +58,7 @@ class RayEngine:
     def __init__(self, config: PipelineConfig, store: Store, exchange_url: str) -> None:
         """Connect to the config's cluster, or start one; DeviceError where it can't be reached."""
         self._store, self._url = store, exchange_url
-        self._exchange = open_exchange(exchange_url)
+        self._exchange, self._needs = open_exchange(exchange_url), needs_of(config)
         self._ray, self._is_ours = connect(config.execution.ray)
         self._train = self._ray.remote(train_on_node)
         self._under_way: set[Any] = set()
@@ -143,9 +143,20 @@ class RayEngine:
             if path.is_file() and path.relative_to(folder).as_posix() not in output.files:
                 path.unlink()
 
+    def places(self) -> int:
+        """Return for how many trainings the nodes that are there have room."""
+        room = (
+            min(int(node.get(name, 0) // needed) for name, needed in self._needs.items() if needed)
+            for node in self._nodes()
+        )
+        return max(1, sum(room))
+
+    def _nodes(self) -> list[dict[str, float]]:
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
     def _look_for_room(self, needs: dict[str, float], on_busy: OnBusy) -> None:
         """Say what is missing where no node is large enough; DeviceError where none can come."""
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        nodes = self._nodes()
         if any(all(node.get(name, 0) >= needed for name, needed in needs.items()) for node in nodes):
             return
         wanted, there = _in_words(needs), "; ".join(map(_in_words, nodes)) or "none"

@@ -10,6 +10,7 @@ from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import ConfigError
 from rnnpipe.nodes import EXCHANGE_VARIABLE, open_exchange
 from rnnpipe.processes.launcher import Launcher
+from rnnpipe.processes.slots import cpu_cores
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.store import Entry, Store
 from rnnpipe.training.supervise import OnBusy, OnEvents, train_supervised
@@ -33,6 +34,9 @@ class Engine(Protocol):
     def train(self, work: Work, *, on_events: OnEvents, on_busy: OnBusy) -> Entry:
         """Return the trained model, trained if it isn't stored: see `train_supervised`."""
 
+    def places(self) -> int:
+        """Return how many trainings there is room for at a time, at least one."""
+
     def close(self) -> None:
         """Stop what is under way, which keeps a checkpoint, and let go of what it ran on."""
 
@@ -40,8 +44,8 @@ class Engine(Protocol):
 class LocalEngine:
     """Trains in processes of this machine."""
 
-    def __init__(self, launcher: Launcher, store: Store) -> None:
-        self._launcher, self._store = launcher, store
+    def __init__(self, config: PipelineConfig, launcher: Launcher, store: Store) -> None:
+        self._execution, self._launcher, self._store = config.execution, launcher, store
 
     def train(self, work: Work, *, on_events: OnEvents, on_busy: OnBusy) -> Entry:
         """Return the trained model, trained if it isn't stored: see `train_supervised`."""
@@ -52,6 +56,13 @@ class LocalEngine:
         return train_supervised(
             self._launcher, self._store, work.recipe, job=job, run=work.run, on_events=on_events, on_busy=on_busy
         )
+
+    def places(self) -> int:
+        """Return for how many trainings there are cores; on a GPU, one at a time."""
+        if self._execution.device not in ("auto", "cpu"):
+            return 1
+        cores = cpu_cores()
+        return max(1, cores // (self._execution.threads_within(cores) * self._execution.processes))
 
     def close(self) -> None:
         """Do nothing: the launcher is the session's."""
@@ -78,7 +89,7 @@ def open_engine(config: PipelineConfig, launcher: Launcher, workspace: Path) -> 
     """Return the engine that a config names; DeviceError where its cluster can't be reached."""
     store = Store.of_workspace()
     if config.execution.engine == "local":
-        return LocalEngine(launcher, store)
+        return LocalEngine(config, launcher, store)
     from flows.cluster import RayEngine  # brings ray
 
     return RayEngine(config, store, exchange_url(config, workspace))

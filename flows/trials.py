@@ -18,7 +18,6 @@ from flows.why import TRAINING_STAGE
 from rnnpipe.config import PipelineConfig
 from rnnpipe.config.trials import overrides_of, trial_config
 from rnnpipe.errors import ConfigError, DataError, DeviceError, RnnpipeError, StorageError, explained
-from rnnpipe.processes.slots import cpu_cores
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.sweeping.facts import TrialFacts
 from rnnpipe.sweeping.study import Study, Trial
@@ -99,7 +98,10 @@ class Trials:
 
     def run(self) -> None:
         """Train what is missing; DeviceError, StorageError and DataError end it, and it goes on another time."""
-        room, under_way = trials_at_once(self._config), list[UnderWay]()
+        assert self._config.sweep is not None
+        if self._study.finished >= self._config.sweep.trials:
+            return  # without a cluster
+        room, under_way = self._room(), list[UnderWay]()
         while True:
             while len(under_way) < room and (trial := self._study.next()) is not None:
                 under_way += self._begin(trial)
@@ -110,6 +112,15 @@ class Trials:
             for each in over:
                 self._conclude(each)
             time.sleep(0 if over else POLL_S)
+
+    def _room(self) -> int:
+        """Return how many trials run beside each other: as asked for, else as many as the engine has room for."""
+        assert self._config.sweep is not None
+        seeds, asked = len(self._config.seeds), self._config.sweep.parallel
+        room = asked or max(1, self._session.engine(self._config).places() // seeds)
+        if self._config.execution.engine == "ray":
+            self._session.runner.widen(room * seeds)
+        return room
 
     def _begin(self, trial: Trial) -> list[UnderWay]:
         """Submit a trial's trainings; nothing where its values make no config, which is told to Optuna."""
@@ -213,14 +224,3 @@ def record_trial(trial: Json, number: int, config: PipelineConfig, *, sweep: str
 def label_of(number: int, seed: int, config: PipelineConfig) -> str:
     """Return what a trial's training is called."""
     return f"trial {number}" + (f" s{seed}" if len(config.seeds) > 1 else "")
-
-
-def trials_at_once(config: PipelineConfig) -> int:
-    """Return how many trials run beside each other: as asked for, else as many as the device has room for."""
-    assert config.sweep is not None
-    if config.sweep.parallel is not None:
-        return config.sweep.parallel
-    if config.execution.device not in ("auto", "cpu"):
-        return 1
-    cores = cpu_cores()
-    return max(1, cores // (config.execution.threads_within(cores) * len(config.seeds)))

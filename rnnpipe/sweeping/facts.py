@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from rnnpipe.config import PipelineConfig
-from rnnpipe.files import digest_of, write_json
+from rnnpipe.files import digest_of, read_json, write_json
 from rnnpipe.references import Recipe, Reference
 
 SWEEPS = "sweeps"  # the folder of the workspace with a folder a sweep
@@ -93,3 +93,11 @@ def sweep_folder(workspace: Path, name: str) -> Path:
 def keep_sweep(workspace: Path, facts: SweepFacts) -> None:
     """Write what a sweep has found; later facts replace earlier ones."""
     write_json(sweep_folder(workspace, facts.name) / FACTS_FILE, facts.model_dump(mode="json"))
+
+
+def kept_sweep(workspace: Path, name: str) -> SweepFacts | None:
+    """Return what is kept of a sweep; None where none of that name is."""
+    path = sweep_folder(workspace, name) / FACTS_FILE
+    if Path(name).name != name or not path.is_file():
+        return None
+    return SweepFacts.model_validate(read_json(path))

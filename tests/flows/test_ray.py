@@ -197,3 +197,26 @@ def test_a_training_that_no_node_has_room_for_is_told(make_driver: Any) -> None:
     execution = {"engine": "ray", "ray": {"cpus": 1000}}
     done = driver.rnnpipe("run", driver.config("tiny", execution=execution))
     assert done.code == 7 and "a training is to get 1000 CPUs" in done.err and "execution.ray.cpus" in done.err
+
+
+def test_a_sweep_on_a_cluster_finds_what_one_on_this_machine_finds(make_driver: Any) -> None:
+    pytest.importorskip("optuna")
+    plan = {
+        "trials": 8, "parallel": 1,
+        "parameters": {"training.learning_rate": {"low": 0.0001, "high": 0.1, "log": True}},
+    }  # fmt: skip
+    found = {}
+    for engine in ("ray", "local"):
+        workspace = make_driver(engine)
+        config = workspace.config(
+            "tuned", variants=VARIANTS[:1], training={**TRAINING, "epochs": 6}, execution={"engine": engine},
+            sweep=plan,
+        )  # fmt: skip
+        done = workspace.rnnpipe("sweep", config)
+        assert done.code == 0, done.err
+        (path,) = workspace.home.glob("sweeps/tuned-????????/sweep.json")
+        facts = read_json(path)
+        # how soon a pruned training stops is a matter of time, not what it is pruned for
+        found[engine] = [{**each, "ended_at_ms": None} for each in facts["trials"]]
+        assert {each["state"] for each in found[engine]} <= {"complete", "pruned"}
+    assert found["ray"] == found["local"]

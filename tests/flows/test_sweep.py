@@ -113,6 +113,10 @@ def test_a_sweep_finds_a_best_trial_that_becomes_a_model(workspace: Workspace, c
     assert "models:/tuned/1" in run.out and workspace.manifests("trainings") == trained, "it was trained again"
     listed = call("runs")
     assert listed.code == 0 and facts.name not in listed.out
+    page = workspace.folder / "sweep.html"
+    told = call("report", facts.name, "-o", page)
+    assert told.code == 0 and f"sweep {facts.name}, " in told.out
+    assert page.read_bytes() == (workspace.home / "sweeps" / facts.name / "report.html").read_bytes()
 
 
 def _history(workspace: Workspace, run: Any, name: str) -> dict[int, float]:
