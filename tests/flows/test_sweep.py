@@ -231,7 +231,7 @@ def is_in_the_middle_of(workspace: Workspace, number: int) -> bool:
 @pytest.mark.slow
 def test_a_killed_sweep_runs_no_trial_twice_and_ends_as_if_undisturbed(own: Workspace, tmp_path: Path) -> None:
     training, plan = {"epochs": 10, "batch_size": 8}, {"trials": 12, "parallel": 1}
-    for number in (2, 6):
+    for number in (2, 4):  # none is pruned before five have finished
         with own.start("sweep", config_of(own, "killed", training, **plan)) as process:
             while process.poll() is None and not is_in_the_middle_of(own, number):
                 time.sleep(0.02)
@@ -246,7 +246,7 @@ def test_a_killed_sweep_runs_no_trial_twice_and_ends_as_if_undisturbed(own: Work
     assert before.items() <= own.manifests("trainings").items(), "a finished training was made again"
     told = re.findall(r"^trial (\d+)  (goes on: )?training\.learning_rate=", whole.out, re.MULTILINE)
     assert told[0][1] and not any(goes_on for _, goes_on in told[1:])
-    assert [int(number) for number, _ in told] == list(range(int(told[0][0]), 12)) and int(told[0][0]) >= 6
+    assert [int(number) for number, _ in told] == list(range(int(told[0][0]), 12)) and int(told[0][0]) >= 4
     assert f"trial {told[0][0]}  goes on after step " in whole.out
     runs = runs_of(own, facts.name)
     assert {run.info.status for run in runs.values()} <= {"FINISHED", "KILLED"}
