@@ -217,14 +217,14 @@ def weights_of(workspace: Workspace, facts: SweepFacts) -> dict[str, str]:
 
 
 def is_in_the_middle_of(workspace: Workspace, number: int) -> bool:
-    """Say whether so many trainings are finished, and another is under way that has made three epochs at least.
+    """Say whether so many trainings are finished, and another is under way, in the middle of its ten epochs.
 
     One that was pruned is neither: its journal ends with the checkpoint that it left.
     """
     folders = workspace.home.glob("store/trainings/*/")
     journals = [read_journal(each) for each in folders if not (each / MANIFEST).exists()]
     under_way = [events for events in journals if events and events[-1]["event"] != "checkpoint"]
-    is_begun = any(len(epochs_of(events)) >= 3 for events in under_way)
+    is_begun = any(3 <= len(epochs_of(events)) <= 8 for events in under_way)
     return len(workspace.manifests("trainings")) >= number and is_begun
 
 
