@@ -15,22 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flows.engine import Work
+from flows.engine import INSTALL, Work
+from flows.gang import GRACE_S, Gang
 from rnnpipe.config import PipelineConfig, RayConfig
-from rnnpipe.errors import DeviceError, TrainingError
+from rnnpipe.errors import ClusterError, ConfigError, DeviceError, TrainingError
 from rnnpipe.exchange import Listing
 from rnnpipe.files import read_json, scratch_folder
 from rnnpipe.handover import Handover, Mirror, show
-from rnnpipe.nodes import (
-    Answer,
-    Order,
-    must_be_sent,
-    open_exchange,
-    output_of,
-    send,
-    sequences_place,
-    train_on_node,
-)
+from rnnpipe.nodes import must_be_sent, open_exchange, send
+from rnnpipe.orders import Order, output_of, sequences_place
 from rnnpipe.processes.slots import cpu_cores
 from rnnpipe.references import Recipe
 from rnnpipe.store import MANIFEST, Entry, Store
@@ -39,8 +32,6 @@ from rnnpipe.training.supervise import OnBusy, OnEvents
 
 POLL_S = 0.5
 LOOK_S = 2.0  # between looks at a journal in the exchange
-GRACE_S = 20.0  # what trainings get to leave a checkpoint
-LOST_NODES = 100  # so often a training goes on elsewhere: spot machines may go at any time
 OBJECT_STORE_BYTES = 100 << 20  # nothing but small JSON passes through it
 KNOCK_S = 10.0
 GIB = 1 << 30
@@ -58,10 +49,10 @@ class RayEngine:
     def __init__(self, config: PipelineConfig, store: Store, exchange_url: str) -> None:
         """Connect to the config's cluster, or start one; DeviceError where it can't be reached."""
         self._store, self._url = store, exchange_url
-        self._exchange, self._needs = open_exchange(exchange_url), needs_of(config)
+        self._exchange, self._config, self._needs = open_exchange(exchange_url), config, needs_of(config)
         self._ray, self._is_ours = connect(config.execution.ray)
-        self._train = self._ray.remote(train_on_node)
-        self._under_way: set[Any] = set()
+        self._under_way: set[Gang] = set()
+        self._sent, self._sending = set[str](), threading.Lock()
         self._closing, self._lock = threading.Event(), threading.Lock()
 
     def train(self, work: Work, *, on_events: OnEvents, on_busy: OnBusy) -> Entry:
@@ -69,7 +60,7 @@ class RayEngine:
         order = self._order(work)
 
         def build(folder: Path) -> dict[str, Any]:
-            self._look_for_room(needs_of(work.config), on_busy)
+            self._look_for_room(on_busy)
             Handover(self._exchange, order.place, folder).offer()
             mirror, reader = Mirror(self._exchange, order.place, folder), JournalReader(folder)
 
@@ -91,8 +82,10 @@ class RayEngine:
         sequences = self._store.resolve(work.sequences)
         manifest = read_json(sequences.path / MANIFEST)
         if must_be_sent(work.config):
-            with self._lock:
-                send(self._exchange, sequences_place(work.sequences), sequences)
+            with self._sending:
+                if work.sequences.key not in self._sent:
+                    send(self._exchange, sequences_place(work.sequences), sequences)
+                    self._sent.add(work.sequences.key)
         return Order(
             config=work.config, variant=work.variant, seed=work.seed, run=work.run, sequences=work.sequences,
             sequences_recipe=Recipe(**{name: manifest[name] for name in Recipe.model_fields}), recipe=work.recipe,
@@ -100,37 +93,29 @@ class RayEngine:
         )  # fmt: skip
 
     def _result(self, order: Order, follow: Callable[[], None]) -> Listing:
-        """Have a node do it and wait; what the node tells as an error is raised here."""
-        needs = needs_of(order.config)
-        training = self._train.options(
-            num_cpus=needs["CPU"], num_gpus=needs["GPU"], memory=needs.get("memory"), max_retries=LOST_NODES,
-            scheduling_strategy="SPREAD",
-        )  # fmt: skip
-        reference = training.remote(order.model_dump_json())
+        """Have nodes do it and wait; what a node tells as an error is raised here."""
+        gang = Gang(self._ray, order, self._needs)
         with self._lock:
-            self._under_way.add(reference)
+            self._under_way.add(gang)
         looked = time.monotonic()
         try:
-            while not self._ray.wait([reference], timeout=POLL_S)[0]:
+            while (found := gang.result(POLL_S)) is None:
                 if self._closing.is_set():
                     raise TrainingError("trainings are being stopped", "run the same command again: it goes on")
                 if time.monotonic() - looked > LOOK_S:
                     follow()
                     looked = time.monotonic()
-            return Answer.model_validate_json(self._ray.get(reference)).result()
+            return found
         except self._ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[-1]
-            raise TrainingError(
+            raise ClusterError(
                 f"the cluster could not do it: {type(error).__name__}: {reason}",
                 "see the nodes' logs; run it again, and it goes on from the last checkpoint",
             ) from error
-        except BaseException:
-            with contextlib.suppress(Exception):  # nobody waits for it any more
-                self._ray.cancel(reference)
-            raise
         finally:
+            gang.end()
             with self._lock:
-                self._under_way.discard(reference)
+                self._under_way.discard(gang)
 
     def _bring(self, order: Order, output: Listing, folder: Path) -> None:
         """Make a folder hold what a node has made, and nothing else."""
@@ -149,43 +134,50 @@ class RayEngine:
             min(int(node.get(name, 0) // needed) for name, needed in self._needs.items() if needed)
             for node in self._nodes()
         )
-        return max(1, sum(room))
+        return max(1, sum(room) // self._config.execution.ray.nodes)
 
     def _nodes(self) -> list[dict[str, float]]:
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
-    def _look_for_room(self, needs: dict[str, float], on_busy: OnBusy) -> None:
-        """Say what is missing where no node is large enough; DeviceError where none can come."""
-        nodes = self._nodes()
-        if any(all(node.get(name, 0) >= needed for name, needed in needs.items()) for node in nodes):
+    def _look_for_room(self, on_busy: OnBusy) -> None:
+        """Say what is missing where too few nodes are large enough; DeviceError where none can come."""
+        nodes, wanted_nodes = self._nodes(), self._config.execution.ray.nodes
+        fitting = [
+            node for node in nodes if all(node.get(name, 0) >= needed for name, needed in self._needs.items())
+        ]
+        if len(fitting) >= wanted_nodes:
             return
-        wanted, there = _in_words(needs), "; ".join(map(_in_words, nodes)) or "none"
+        wanted, there = _in_words(self._needs), "; ".join(map(_in_words, nodes)) or "none"
+        if self._is_ours and wanted_nodes > 1:
+            raise DeviceError(
+                f"a training is to be shared by {wanted_nodes} nodes, and this machine is one",
+                "name a larger cluster in execution.ray.address, or set execution.ray.nodes to 1",
+            )
         if self._is_ours:
             raise DeviceError(
                 f"a training is to get {wanted}, and this machine has {there}",
                 "lower execution.ray.cpus, gpus or memory_gib, or name a larger cluster in execution.ray.address",
             )
-        on_busy(f"a node with {wanted}; those of the cluster have {there}")
+        many = "a node" if wanted_nodes == 1 else f"{wanted_nodes} nodes"
+        on_busy(f"{many} with {wanted}; those of the cluster have {there}")
 
     def close(self) -> None:
         """Stop what is under way, wait until checkpoints are left, and leave the cluster or end ours."""
         self._closing.set()
         with self._lock:
             left = list(self._under_way)
-        for reference in left:
+        for gang in left:
+            gang.cancel()
+        if references := [gang.references[0] for gang in left]:
             with contextlib.suppress(Exception):
-                self._ray.cancel(reference)
-        if left:
-            with contextlib.suppress(Exception):
-                self._ray.wait(left, num_returns=len(left), timeout=GRACE_S)
+                self._ray.wait(references, num_returns=len(references), timeout=GRACE_S)
         self._ray.shutdown()
 
 
 def needs_of(config: PipelineConfig) -> dict[str, float]:
     """Return what a training of a config gets of its node, as Ray names it; memory in bytes."""
     options = config.execution.ray
-    threads = config.execution.threads_within(1) * config.execution.processes
-    needs: dict[str, float] = {"CPU": options.cpus or threads, "GPU": options.gpus}
+    needs: dict[str, float] = {"CPU": options.cpus or config.execution.cpus_of_node, "GPU": options.gpus}
     return {**needs, "memory": int(options.memory_gib * GIB)} if options.memory_gib else needs
 
 
@@ -207,6 +199,8 @@ def connect(options: RayConfig) -> tuple[Any, bool]:
                 "local", num_cpus=cpu_cores(), include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES,
                 **quiet,
             )  # fmt: skip
+    except ImportError as error:  # of ray:// alone
+        raise ConfigError(f"execution.ray.address = {options.address}: {error}", INSTALL) from error
     except (OSError, RuntimeError, ValueError) as error:
         place = f"the Ray cluster at {options.address}" if options.address else "a Ray cluster on this machine"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -219,7 +213,7 @@ def connect(options: RayConfig) -> tuple[Any, bool]:
 def _knock(address: str) -> None:
     """Raise OSError where nobody listens: Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if port:
+    if host:  # "auto" has none
         socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 

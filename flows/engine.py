@@ -15,6 +15,8 @@ from rnnpipe.references import Recipe, StageRef
 from rnnpipe.store import Entry, Store
 from rnnpipe.training.supervise import OnBusy, OnEvents, train_supervised
 
+INSTALL = "pip install 'rnnpipe[ray]'"
+
 
 @dataclass(frozen=True)
 class Work:
@@ -73,7 +75,7 @@ def check_engine(config: PipelineConfig) -> None:
     if config.execution.engine != "ray":
         return
     if find_spec("ray") is None:
-        raise ConfigError("execution.engine = ray: Ray isn't installed", "pip install 'rnnpipe[ray]'")
+        raise ConfigError("execution.engine = ray: Ray isn't installed", INSTALL)
     open_exchange(exchange_url(config, Path()))
 
 

@@ -17,7 +17,7 @@ from flows.tasks import Json
 from flows.why import TRAINING_STAGE
 from rnnpipe.config import PipelineConfig
 from rnnpipe.config.trials import overrides_of, trial_config
-from rnnpipe.errors import ConfigError, DataError, DeviceError, RnnpipeError, StorageError, explained
+from rnnpipe.errors import ClusterError, ConfigError, DataError, DeviceError, RnnpipeError, StorageError, explained
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.sweeping.facts import TrialFacts
 from rnnpipe.sweeping.study import Study, Trial
@@ -27,7 +27,7 @@ from rnnpipe.training.job import training_recipe
 from rnnpipe.training.journal import Event, epochs_of, read_journal
 
 POLL_S = 0.1
-OF_ALL = (DeviceError, StorageError, DataError)  # the next trial would meet it too
+OF_ALL = (DeviceError, StorageError, DataError, ClusterError)  # the next trial would meet it too
 
 
 class Watch:
@@ -97,7 +97,7 @@ class Trials:
         )
 
     def run(self) -> None:
-        """Train what is missing; DeviceError, StorageError and DataError end it, and it goes on another time."""
+        """Train what is missing; an error in OF_ALL ends it, and it goes on another time."""
         assert self._config.sweep is not None
         if self._study.finished >= self._config.sweep.trials:
             return  # without a cluster

@@ -5,6 +5,7 @@
     ├── DataError               3   a dataset can't be had, or is not what it should be
     │   └── DownloadError       3   no mirror has it; another try may find one
     ├── TrainingError           4   a training stopped: not finite, pre-flight, time-out, killed
+    │   └── ClusterError        4   the cluster it was to run on can't do it, or a node of it
     ├── TrackingError           5   MLflow can't be reached or refuses
     │   └── RegistrationError   5   a model didn't pass the checks before it is registered
     ├── ServiceError            6   the Prefect server (or a page) can't be started or reached
@@ -53,6 +54,10 @@ class TrainingError(RnnpipeError):
     """A training stopped before its end."""
 
     exit_code = 4
+
+
+class ClusterError(TrainingError):
+    """The cluster that a training was to run on can't do it, or a node of it; the training isn't to blame."""
 
 
 class TrackingError(RnnpipeError):

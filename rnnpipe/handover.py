@@ -16,19 +16,13 @@ from rnnpipe.errors import DataError, StorageError
 from rnnpipe.exchange import Exchange, Listing
 from rnnpipe.files import read_json, scratch_folder, write_bytes
 from rnnpipe.training.environment import ENVIRONMENT_FILE
-from rnnpipe.training.journal import JOURNAL_FILE
+from rnnpipe.training.journal import CHECKPOINT_FOLDER, JOURNAL_FILE, newest_checkpoint
 
-CHECKPOINTS = "log/checkpoints"
 WORK = "work-"
 SHARE = 10  # leaving checkpoints takes at most the tenth part of the time
 NEWEST = "checkpoint"  # of a listing's facts: the checkpoint's name, which sorts as the training goes on
 
 logger = logging.getLogger(__name__)
-
-
-def newest_checkpoint(folder: Path) -> str:
-    """Return the name of a training's newest checkpoint, without looking into it; "" where there is none."""
-    return max((path.stem for path in (folder / CHECKPOINTS).glob("step-*.json")), default="")
 
 
 def pack(folder: Path, target: Path) -> str:
@@ -40,14 +34,14 @@ def pack(folder: Path, target: Path) -> str:
     if not name:
         return ""
     try:
-        (target / CHECKPOINTS).mkdir(parents=True)
+        (target / CHECKPOINT_FOLDER).mkdir(parents=True)
         for path in (
-            Path(CHECKPOINTS, f"{name}.safetensors"),
-            Path(CHECKPOINTS, f"{name}.json"),
+            Path(CHECKPOINT_FOLDER, f"{name}.safetensors"),
+            Path(CHECKPOINT_FOLDER, f"{name}.json"),
             Path(ENVIRONMENT_FILE),
         ):
             shutil.copyfile(folder / path, target / path)
-        progress = read_json(target / CHECKPOINTS / f"{name}.json")["progress"]
+        progress = read_json(target / CHECKPOINT_FOLDER / f"{name}.json")["progress"]
         mark, line = progress["mark"], progress["journal_line"]
         with (folder / JOURNAL_FILE).open("rb") as file:
             begun = file.read(mark["length"])

@@ -9,6 +9,8 @@ import logging
 import math
 import os
 import platform
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,64 +20,31 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ex
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import build_dataset, build_sequences, dataset_recipe, sequences_recipe
 from rnnpipe.errors import (
+    ClusterError,
     ConfigError,
     DataError,
     DeviceError,
     RnnpipeError,
     StorageError,
-    TrainingError,
     explained,
-    remade,
 )
 from rnnpipe.exchange import Exchange, FilePlace, Listing
 from rnnpipe.explanation import differences
 from rnnpipe.files import read_json, remove_folder
 from rnnpipe.handover import Handover
+from rnnpipe.orders import Answer, Order, output_of, sequences_place
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.processes.slots import PLACES, VISIBLE
-from rnnpipe.references import Recipe, Reference, StageRef
+from rnnpipe.references import Recipe
 from rnnpipe.store import MANIFEST, Entry, Store, workspace_root
-from rnnpipe.training.job import TARGET, collect, prepare, training_recipe
+from rnnpipe.together import Announcement, take_part
+from rnnpipe.training.job import TARGET, Part, collect, prepare, training_recipe
 
 EXCHANGE_VARIABLE = "RNNPIPE_EXCHANGE"
 MLFLOW = "mlflow-artifacts:"
 FIX_CODE = "install the same rnnpipe and the same packages on every node"
 
 logger = logging.getLogger(__name__)
-
-
-class Order(Reference):
-    """A training that a node is to do: what `training_recipe` takes, the recipes to be met, and the exchange."""
-
-    config: PipelineConfig
-    variant: int
-    seed: int
-    run: str
-    sequences: StageRef
-    sequences_recipe: Recipe
-    recipe: Recipe
-    exchange: str
-
-    @property
-    def place(self) -> str:
-        """The training's folder in the exchange."""
-        return f"trainings/{self.recipe.key}"
-
-
-class Answer(Reference):
-    """How it ended: the listing of what lies in the exchange, or an error of rnnpipe with its fix."""
-
-    node: str
-    output: Listing | None = None
-    error: str = ""
-    message: str = ""
-    fix: str = ""
-
-    def result(self) -> Listing:
-        """Return the listing, or raise the error as if it had happened here."""
-        if self.output is None:
-            raise remade(self.error, f"on {self.node}: {self.message}", self.fix, TrainingError)
-        return self.output
 
 
 def open_exchange(url: str) -> Exchange:
@@ -93,26 +62,19 @@ def open_exchange(url: str) -> Exchange:
     return Exchange(MlflowPlace(url), url)
 
 
-def output_of(place: str) -> str:
-    """Return the folder in the exchange for what a training at `place` ends with."""
-    return f"{place}/output"
-
-
-def sequences_place(sequences: StageRef) -> str:
-    """Return the folder in the exchange for sequences that only the driver can make."""
-    return f"sequences/{sequences.key}"
-
-
 def must_be_sent(config: PipelineConfig) -> bool:
     """Say whether a node can't get the data by itself: they are files of the driver's machine."""
     return config.data.folder is not None or config.data.file is not None
 
 
-def train_on_node(order: str) -> str:
-    """Do the training of an order (JSON) and return the answer (JSON); what stopped it is told in it."""
+def train_on_node(order: str, host: str) -> str:
+    """Do the training of an order (JSON) and return the answer (JSON); what stopped it is told in it.
+
+    `host` is the address by which other nodes reach this one.
+    """
     asked, node = Order.model_validate_json(order), platform.node()
     try:
-        answer = Answer(node=node, output=_train(asked))
+        answer = Answer(node=node, output=_train(asked, host))
     except Exception as raised:
         error = explained(raised)
         if not isinstance(error, RnnpipeError):
@@ -121,33 +83,66 @@ def train_on_node(order: str) -> str:
     return answer.model_dump_json()
 
 
-def _train(asked: Order) -> Listing:
+def _train(asked: Order, host: str) -> Listing:
     exchange = open_exchange(asked.exchange)
     if done := exchange.find(output_of(asked.place)):
         return done
     sequences = _sequences(Store.of_workspace(), exchange, asked)
     variant = asked.config.variants[asked.variant]
     _compare(training_recipe(sequences.ref, asked.config, variant, asked.seed), asked.recipe)
+    task = NodeTask(asked, exchange, sequences.path, host)
+    if asked.node:
+        return take_part(exchange, asked, task.lend)
     own = Store(workspace_root() / "node")  # the driver may have this very workspace, and waits there
-
-    def build(folder: Path) -> dict[str, Any]:
-        handover = Handover(exchange, asked.place, folder)
-        handover.take()
-        prepare(folder, sequences.path, config=asked.config, variant=asked.variant, seed=asked.seed, run=asked.run)
-        try:
-            _launcher_for(asked.config).run(
-                TARGET, folder, timeout_s=asked.config.execution.timeout_s, while_waiting=handover.leave,
-                on_busy=lambda held: _waits(held, asked.config),
-            )  # fmt: skip
-        except BaseException:  # asked to stop, it has left a checkpoint of the update under way
-            handover.leave_at_last()
-            raise
-        return collect(folder)
-
-    entry = own.ensure(asked.recipe, build, asked.run)
+    entry = own.ensure(asked.recipe, task.lead, asked.run)
     output = _send(exchange, asked.place, entry)
     remove_folder(entry.path)
     return output
+
+
+@dataclass(frozen=True)
+class NodeTask:
+    """What a node does for a training, whose sequences it has in a folder."""
+
+    asked: Order
+    exchange: Exchange
+    sequences: Path
+    host: str
+
+    def lead(self, folder: Path) -> dict[str, Any]:
+        """Train in a folder, from what others left, and leave checkpoints for others; return the facts."""
+        handover = Handover(self.exchange, self.asked.place, folder)
+        handover.take()
+        announcement = Announcement(self.exchange, self.asked, folder)
+
+        def tell() -> None:
+            announcement.tell()
+            handover.leave()
+
+        try:
+            self._work(folder, "", tell)
+        except BaseException:  # asked to stop, it has left a checkpoint of the update under way
+            handover.leave_at_last()
+            raise
+        announcement.end()
+        return collect(folder)
+
+    def lend(self, folder: Path, leader: str, watch: Callable[[], None]) -> None:
+        """Have processes take part in what another node leads; ClusterError where that is gone."""
+        self._work(folder, leader, watch)
+
+    def _work(self, folder: Path, leader: str, while_waiting: Callable[[], None]) -> None:
+        asked, config = self.asked, self.asked.config
+        nodes = config.execution.ray.nodes
+        host = self.host if nodes > 1 else ""  # alone it stays on loopback
+        part = Part(node=asked.node, nodes=nodes, host=host, leader=leader)
+        prepare(
+            folder, self.sequences, config=config, variant=asked.variant, seed=asked.seed, run=asked.run, part=part
+        )
+        _launcher_for(config).run(
+            TARGET, folder, timeout_s=config.execution.timeout_s, while_waiting=while_waiting,
+            on_busy=lambda held: _waits(held, config),
+        )  # fmt: skip
 
 
 @retry(
@@ -197,10 +192,10 @@ def _sequences(store: Store, exchange: Exchange, asked: Order) -> Entry:
 
 
 def _compare(own: Recipe, asked: Recipe) -> None:
-    """Raise TrainingError where this machine would make something else: other code, another torch."""
+    """Raise ClusterError where this machine would make something else: other code, another torch."""
     if own.key != asked.key:
         found = ", ".join(differences(asked.inputs, own.inputs))
-        raise TrainingError(f"this node would make other {asked.stage}: {found}", FIX_CODE)
+        raise ClusterError(f"this node would make other {asked.stage}: {found}", FIX_CODE)
 
 
 def _launcher_for(config: PipelineConfig) -> Launcher:

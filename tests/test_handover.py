@@ -7,9 +7,9 @@ import pytest
 
 from rnnpipe.exchange import Exchange, FilePlace
 from rnnpipe.files import write_json
-from rnnpipe.handover import CHECKPOINTS, SHARE, Handover, Mirror, begun, newest_checkpoint, pack
+from rnnpipe.handover import SHARE, Handover, Mirror, begun, pack
 from rnnpipe.training.environment import ENVIRONMENT_FILE
-from rnnpipe.training.journal import JOURNAL_FILE, JournalReader
+from rnnpipe.training.journal import CHECKPOINT_FOLDER, JOURNAL_FILE, JournalReader, newest_checkpoint
 
 PLACE = "trainings/ab"
 STEP = "step-{:010d}-epoch-00001"
@@ -31,7 +31,7 @@ def go_on(folder: Path, number: int, *, also: str = "") -> Path:
     before = journal.read_bytes() if journal.exists() else b""
     mark = {"length": len(before), "sha256": hashlib.sha256(before).hexdigest()}
     journal.write_bytes(before + line(number).encode() + also.encode())
-    place = folder / CHECKPOINTS
+    place = folder / CHECKPOINT_FOLDER
     place.mkdir(exist_ok=True)
     (place / f"{STEP.format(number)}.safetensors").write_bytes(b"%d" % number)
     write_json(place / f"{STEP.format(number)}.json", {"progress": {"mark": mark, "journal_line": line(number)}})
@@ -40,9 +40,9 @@ def go_on(folder: Path, number: int, *, also: str = "") -> Path:
 
 
 def test_the_names_are_those_of_checkpoints() -> None:
-    from rnnpipe.training.checkpoint import CHECKPOINT_FOLDER, Progress, _stem  # brings torch
+    from rnnpipe.training.checkpoint import Progress, _stem  # brings torch
 
-    assert CHECKPOINTS == CHECKPOINT_FOLDER and _stem(Progress(epoch=1, step=7)) == STEP.format(7)
+    assert _stem(Progress(epoch=1, step=7)) == STEP.format(7)
 
 
 def test_what_is_packed_ends_with_the_newest_checkpoint(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_what_is_packed_ends_with_the_newest_checkpoint(tmp_path: Path) -> None:
     go_on(folder, 2, also='{"event": "steps"}\n{"event": "st')
     assert pack(folder, tmp_path / "packed") == STEP.format(2)
     assert (tmp_path / "packed" / JOURNAL_FILE).read_text() == line(1) + line(2)
-    assert {path.stem for path in (tmp_path / "packed" / CHECKPOINTS).iterdir()} == {STEP.format(2)}
+    assert {path.stem for path in (tmp_path / "packed" / CHECKPOINT_FOLDER).iterdir()} == {STEP.format(2)}
     (folder / JOURNAL_FILE).write_text("altered")
     assert pack(folder, tmp_path / "again") == ""
 

@@ -13,7 +13,8 @@ from rnnpipe.errors import DataError, RnnpipeError, TrainingError
 from rnnpipe.exchange import Listing
 from rnnpipe.files import read_json
 from rnnpipe.handover import Handover
-from rnnpipe.nodes import Answer, Order, open_exchange, output_of, send, sequences_place, train_on_node
+from rnnpipe.nodes import open_exchange, send, train_on_node
+from rnnpipe.orders import Answer, Order, output_of, sequences_place
 from rnnpipe.processes.slots import PLACES, VISIBLE
 from rnnpipe.references import Recipe
 from rnnpipe.store import MANIFEST, Entry, Store
@@ -21,6 +22,7 @@ from rnnpipe.training.job import training_recipe
 from rnnpipe.training.journal import JOURNAL_FILE, JournalReader
 from rnnpipe.training.supervise import train_supervised
 
+LOOPBACK = "127.0.0.1"
 TRAINING = {"epochs": 16, "batch_size": 8, "learning_rate": 0.003, "preflight": False}
 CONFIG = PipelineConfig.model_validate(
     {
@@ -64,7 +66,7 @@ def order(sequences: Entry, exchange: Path, **changes: Any) -> Order:
 
 
 def done(asked: Order) -> Listing:
-    return Answer.model_validate_json(train_on_node(asked.model_dump_json())).result()
+    return Answer.model_validate_json(train_on_node(asked.model_dump_json(), LOOPBACK)).result()
 
 
 def test_a_node_goes_on_where_another_was_stopped_and_makes_the_same(

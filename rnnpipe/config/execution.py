@@ -31,6 +31,13 @@ class RayConfig(Section):
     memory_gib: float | None = Field(
         None, gt=0, le=65_536, description="GiB of memory a training gets of its node; null = it isn't counted."
     )
+    nodes: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Nodes that share each training's `execution.processes`, as many on each; cpus, gpus and"
+        " memory_gib are then those of each node.",
+    )
     exchange: SharedPlace | None = Field(
         None,
         description="Where nodes leave checkpoints and results: a path or URL that all of them reach (fsspec), or"
@@ -83,6 +90,11 @@ class ExecutionConfig(Section):
         """Return the number of threads asked for; with auto, the most there may be: so many cores."""
         return cores if self.threads == "auto" else self.threads
 
+    @property
+    def cpus_of_node(self) -> int:
+        """How many threads a training has on each node of a cluster."""
+        return self.threads_within(1) * (self.processes // self.ray.nodes)
+
     def clashes(self) -> Iterator[Clash]:
         """Yield what several processes can't do, and what Ray can't be asked for."""
         if self.processes > 1 and self.threads == "auto":
@@ -95,12 +107,14 @@ class ExecutionConfig(Section):
 
     def _clashes_with_ray(self) -> Iterator[Clash]:
         kind, _, number = self.device.partition(":")
+        if self.processes % self.ray.nodes:
+            reason = "each node has as many of the processes; give a multiple of the nodes"
+            yield Clash(("processes", "ray.nodes", "engine"), reason)
         if self.threads == "auto":
             reason = "Ray has to know the CPUs before anything is measured; with `engine: ray` give a number"
             yield Clash(("threads", "engine"), reason)
-        elif self.ray.cpus is not None and self.ray.cpus < self.threads * self.processes:
-            needed = self.threads * self.processes
-            reason = f"a training of {needed} threads needs as many CPUs; raise it, or leave it at null"
+        elif self.ray.cpus is not None and self.ray.cpus < self.cpus_of_node:
+            reason = f"{self.cpus_of_node} threads on a node need as many CPUs; raise it, or leave it at null"
             yield Clash(("ray.cpus", "threads", "engine"), reason)
         if number:
             reason = f"Ray numbers the GPUs that it gives a training anew; with `engine: ray` use `device: {kind}`"
@@ -108,6 +122,9 @@ class ExecutionConfig(Section):
         if kind in ("cuda", "xpu") and not self.ray.gpus:
             reason = f"`device: {self.device}` needs a GPU, or a share of one; set it above 0, such as 1 or 0.5"
             yield Clash(("ray.gpus", "device", "engine"), reason)
+        if self.ray.gpus and self.processes > self.ray.nodes:
+            reason = f"a training gets one GPU of a node; with {self.processes} processes it takes as many nodes"
+            yield Clash(("ray.nodes", "processes", "engine"), reason)
         if kind in ("cpu", "mps") and self.ray.gpus:
             reason = f"`device: {self.device}` would leave Ray's GPU unused; use auto or cuda, or set it to 0"
             yield Clash(("ray.gpus", "device", "engine"), reason)

@@ -20,9 +20,8 @@ from torch import nn
 
 from rnnpipe import faults
 from rnnpipe.files import digest_of, read_json, sha256_file, write_bytes, write_json
-from rnnpipe.training.journal import Mark, holds
+from rnnpipe.training.journal import CHECKPOINT_FOLDER, JOURNAL_FILE, Mark, holds, newest_checkpoint
 
-CHECKPOINT_FOLDER = "log/checkpoints"
 GENERATIONS = 2
 UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError)
 
@@ -88,6 +87,24 @@ def load_checkpoint(
         return progress, _below(tensors, "best."), passed_over
     _remove_others(folder / CHECKPOINT_FOLDER, "")
     return Progress(), {}, passed_over
+
+
+def take_checkpoint(folder: Path) -> Tensors:
+    """Return the files of the newest checkpoint, and the journal, by name, as bytes (uint8); none without one."""
+    newest = newest_checkpoint(folder)
+    if not newest:
+        return {}
+    names = [f"{CHECKPOINT_FOLDER}/{newest}{suffix}" for suffix in (".safetensors", ".json")]
+    content = {name: bytearray((folder / name).read_bytes()) for name in (*names, JOURNAL_FILE)}
+    return {name: torch.frombuffer(each, dtype=torch.uint8) for name, each in content.items()}
+
+
+def put_checkpoint(folder: Path, files: Tensors) -> None:
+    """Make a folder hold what `take_checkpoint` returned, and no other checkpoint."""
+    for path in (folder / CHECKPOINT_FOLDER).glob("*"):
+        path.unlink()
+    for name, content in files.items():
+        write_bytes(folder / name, content.numpy().tobytes())
 
 
 def _stem(progress: Progress) -> str:

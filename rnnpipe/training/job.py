@@ -14,13 +14,14 @@ from rnnpipe.config.execution import DECIDING
 from rnnpipe.config.training import OF_TRAINING
 from rnnpipe.files import read_json, sha256_file, sha256_tree, write_json
 from rnnpipe.plugins import code_of
-from rnnpipe.references import Recipe, StageRef
+from rnnpipe.references import Recipe, Reference, StageRef
 
 if TYPE_CHECKING:
     from rnnpipe.training.work import Assignment
 
 JOB_FILE = "log/job.json"
 RESULT_FILE = "log/result.json"
+MEETING_FILE = "log/meeting.json"  # of the node that leads others: the address that they are told
 TARGET = "rnnpipe.training.job:train"
 PACKAGE = Path(__file__).parents[1]
 CODE_FOLDERS = ("models", "training")
@@ -31,6 +32,18 @@ CODE_FILES = (
     "evaluation/metrics.py",
     "evaluation/predict.py",
 )
+
+
+class Part(Reference):
+    """Which node of a training this is, of how many; its own address, and that of the leading node's meeting."""
+
+    node: int = 0
+    nodes: int = 1
+    host: str = ""
+    leader: str = ""
+
+
+WHOLE = Part()
 
 
 def training_recipe(sequences: StageRef, config: PipelineConfig, variant: VariantConfig, seed: int) -> Recipe:
@@ -47,17 +60,18 @@ def training_recipe(sequences: StageRef, config: PipelineConfig, variant: Varian
             **{name: sha256_tree(PACKAGE / name) for name in CODE_FOLDERS},
             **{name: sha256_file(PACKAGE / name) for name in CODE_FILES},
         },
-        **code_of(VARIANTS[variant.name].build),
+        **code_of(VARIANTS[variant.name]),
     }
     return Recipe(stage="trainings", inputs=inputs)
 
 
 def prepare(
-    folder: Path, sequences_folder: Path, *, config: PipelineConfig, variant: int, seed: int, run: str
-) -> None:
+    folder: Path, sequences_folder: Path, *, config: PipelineConfig, variant: int, seed: int, run: str,
+    part: Part = WHOLE,
+) -> None:  # fmt: skip
     """Write the job that `train` reads; `variant` is its place in the config."""
     job = {"sequences": str(sequences_folder), "variant": variant, "seed": seed, "run": run}
-    write_json(folder / JOB_FILE, {**job, "config": config.as_json()})
+    write_json(folder / JOB_FILE, {**job, "config": config.as_json(), "part": part.model_dump()})
 
 
 def collect(folder: Path) -> dict[str, Any]:
@@ -86,4 +100,6 @@ def assignment_of(folder: Path) -> "Assignment":
     job = read_json(folder / JOB_FILE)
     config = PipelineConfig.model_validate(job["config"])
     variant = config.variants[job["variant"]]
-    return Assignment(folder, Path(job["sequences"]), config, variant, seed=job["seed"], run=job["run"])
+    return Assignment(
+        folder, Path(job["sequences"]), config, variant, seed=job["seed"], run=job["run"], part=Part(**job["part"])
+    )

@@ -31,6 +31,7 @@ from rnnpipe import faults
 from rnnpipe.files import write_bytes
 
 JOURNAL_FILE = "log/journal.jsonl"
+CHECKPOINT_FOLDER = "log/checkpoints"
 FINAL_EVENTS = ("checkpoint", "epoch", "end")
 
 Event = dict[str, Any]
@@ -132,6 +133,11 @@ class JournalReader:
         whole = content[: content.rfind(b"\n") + 1]
         self._position += len(whole)
         return [json.loads(line) for line in whole.splitlines()]
+
+
+def newest_checkpoint(folder: Path) -> str:
+    """Return the name of a training's newest checkpoint, without looking into it; "" where there is none."""
+    return max((path.stem for path in (folder / CHECKPOINT_FOLDER).glob("step-*.json")), default="")
 
 
 def read_journal(folder: Path) -> list[Event]:

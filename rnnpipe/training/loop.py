@@ -65,7 +65,7 @@ class Fit:
         """Go on from the newest whole checkpoint of the run folder, if there is one."""
         if self.setting.folder is not None:
             folder, network, optimizer = self.setting.folder, self.network, self.optimizer
-            found = self.team.in_turn(lambda: load_checkpoint(folder, network, optimizer))
+            found = self.team.in_turn(lambda: load_checkpoint(folder, network, optimizer), folder)
             self.progress, self.best, self.passed_over = found
 
     def stop(self) -> None:
@@ -188,22 +188,21 @@ class Fit:
             told = {"epoch": epoch, "first_step": first_step, "samples_per_s": sum(sizes) / wall_s}
             self.recorder.append(event_line("steps", **told, losses=[value.hex() for value in finite]))
         if len(finite) < len(values):
-            loss = values[len(finite)]
-            raise self._diverged(f"the loss became {loss}", first_step + len(finite), epoch)
+            self._diverged(f"the loss became {values[len(finite)]}", first_step + len(finite), epoch)
         self.progress.epoch_wall_s += wall_s
         self.progress.epoch_losses += [value * size for value, size in zip(values, sizes, strict=True)]
 
     def _check_weights(self, epoch: int) -> None:
         """Raise TrainingError where the last update left weights that aren't finite: no training loss shows it."""
         if not all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
-            raise self._diverged("the weights became infinite or NaN", self.progress.step - 1, epoch)
+            self._diverged("the weights became infinite or NaN", self.progress.step - 1, epoch)
 
     def _validate(self, epoch: int) -> Validation | None:
         if self.data.validation_y_N is None:
             return None
         found = Validation(*self.team.told(list(self._measure()) if self.team.leads else [0.0, 0.0]))
         if not math.isfinite(found.loss):
-            raise self._diverged(f"the validation loss became {found.loss}", self.progress.step - 1, epoch)
+            self._diverged(f"the validation loss became {found.loss}", self.progress.step - 1, epoch)
         return found
 
     def _measure(self) -> Validation:
@@ -214,11 +213,13 @@ class Fit:
         probabilities_NK, labels_N = found.probabilities_NK.numpy(), y_N.numpy()
         return Validation(accuracy(probabilities_NK, labels_N), mean_loss(probabilities_NK, labels_N))
 
-    def _diverged(self, what: str, step: int, epoch: int) -> TrainingError:
-        return TrainingError(
-            f"{what} at step {step} (epoch {epoch}, learning rate {self._learning_rate(step):.3g})",
-            "lower training.learning_rate, or set training.gradient_clip_norm",
-        )
+    def _diverged(self, what: str, step: int, epoch: int) -> None:
+        """Raise TrainingError in the leading process: the others look at other times, and end because it does."""
+        if self.team.leads:
+            raise TrainingError(
+                f"{what} at step {step} (epoch {epoch}, learning rate {self._learning_rate(step):.3g})",
+                "lower training.learning_rate, or set training.gradient_clip_norm",
+            )
 
     def _learning_rate(self, step: int) -> float:
         return learning_rate_at(step, self.total_updates, self.setting.config)

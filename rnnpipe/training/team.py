@@ -5,19 +5,23 @@ Accelerating Data Parallel Training”, 2020.
 """
 
 import os
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+import safetensors.torch
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed import FileStore  # type: ignore[attr-defined]
 from torch.nn.parallel import DistributedDataParallel
 
 from rnnpipe.runtime import Device
+from rnnpipe.training.checkpoint import put_checkpoint, take_checkpoint
+from rnnpipe.training.job import Part
+from rnnpipe.training.meeting import interface_of, store_at
 
-LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+PATIENCE = timedelta(minutes=30)  # with what another process does, such as validation
 Result = TypeVar("Result")
 
 
@@ -61,24 +65,43 @@ class Team:
         """Return what the leading process gives, in all."""
         return values
 
-    def in_turn(self, work: Callable[[], Result]) -> Result:
-        """Do something to shared files: the leading process first."""
+    def in_turn(self, work: Callable[[], Result], folder: Path) -> Result:
+        """Do something to a training's folder: the leading process first; all find its newest checkpoint there."""
         return work()
 
 
+@dataclass(frozen=True)
+class Member:
+    """Which process of a training this is: the place on its node, of how many there, and of which node."""
+
+    place: int
+    processes: int
+    part: Part = Part()  # noqa: RUF009 (frozen)
+
+    @property
+    def rank(self) -> int:
+        """The place among the processes of all nodes."""
+        return self.part.node * self.processes + self.place
+
+    @property
+    def size(self) -> int:
+        """How many processes there are on all nodes."""
+        return self.part.nodes * self.processes
+
+
 class ProcessTeam(Team):
-    """One of several processes: gloo between CPUs, nccl between GPUs.
+    """One of several processes: gloo between CPUs, nccl between GPUs. They find each other at a meeting."""
 
-    They find each other through a file, so that nobody else does.
-    """
-
-    def __init__(self, device: torch.device, rank: int, size: int, meeting: Path) -> None:
-        self.rank, self.size, self.device = rank, size, device
-        self.noise = (rank,) if rank else ()
+    def __init__(self, device: torch.device, member: Member, meeting: str) -> None:
+        self.rank, self.size, self.device, self._member = member.rank, member.size, device, member
+        self.noise = (self.rank,) if self.rank else ()
         backend = "nccl" if device.type == "cuda" else "gloo"
-        os.environ.setdefault(f"{backend.upper()}_SOCKET_IFNAME", LOOPBACK)  # else the first that has a network
-        store = FileStore(str(meeting), size)
-        distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
+        if interface := interface_of(member.part.host):  # else it takes the first that has a network
+            os.environ.setdefault(f"{backend.upper()}_SOCKET_IFNAME", interface)
+        store = store_at(meeting, self.size)
+        distributed.init_process_group(
+            backend, store=store, rank=self.rank, world_size=self.size, timeout=PATIENCE
+        )
 
     def join(self, network: nn.Module) -> nn.Module:
         """Return the net within torch's own, which averages gradients over the team while they arise."""
@@ -110,14 +133,28 @@ class ProcessTeam(Team):
         found: list[float] = tensor.tolist()
         return found
 
-    def in_turn(self, work: Callable[[], Result]) -> Result:
-        """Do something first in the leading process, then in the others."""
-        if not self.leads:
-            self.told([0.0])
-        result = work()
-        if self.leads:
-            self.told([0.0])
-        return result
+    def in_turn(self, work: Callable[[], Result], folder: Path) -> Result:
+        """Do something in the leading process, give its newest checkpoint to other nodes' folders, do it there."""
+        done = [work()] if self.leads else []
+        if self._member.part.nodes > 1:
+            self._hand_out(folder)
+        self._wait_for_all()
+        found = done[0] if done else work()
+        self._wait_for_all()  # the leading process may soon write there again
+        return found
+
+    def _wait_for_all(self) -> None:
+        self.whole(torch.zeros(1, device=self.device))
+
+    def _hand_out(self, folder: Path) -> None:
+        """Make each node's folder hold the checkpoint that the leading process's does, and its journal."""
+        content = safetensors.torch.save(take_checkpoint(folder)) if self.leads else b""
+        length = torch.tensor([len(content)], device=self.device)
+        distributed.broadcast(length, src=0)
+        packed = torch.frombuffer(bytearray(content or int(length)), dtype=torch.uint8).to(self.device)
+        distributed.broadcast(packed, src=0)
+        if self._member.part.node and not self._member.place:
+            put_checkpoint(folder, safetensors.torch.load(packed.cpu().numpy().tobytes()))
 
 
 ALONE = Team()

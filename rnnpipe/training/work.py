@@ -30,6 +30,7 @@ from rnnpipe.runtime import (
 )
 from rnnpipe.training.checkpoint import Progress
 from rnnpipe.training.data import open_training_data
+from rnnpipe.training.job import WHOLE, Part
 from rnnpipe.training.journal import Journal, event_line, start_of
 from rnnpipe.training.loop import Fit, Outcome
 from rnnpipe.training.preflight import check_before_training
@@ -39,6 +40,8 @@ from rnnpipe.training.threads import Threads, settle, threads_at_start
 from rnnpipe.training.watching import believed, save_watched
 
 Facts = dict[str, Any]
+# Trainings shared by nodes count as one run's: two of them that hold a node each must not wait for one another's.
+SHARED = "shared by nodes"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,12 @@ class Assignment:
     variant: VariantConfig
     seed: int
     run: str
+    part: Part = WHOLE
+
+    @property
+    def processes(self) -> int:
+        """How many processes of this node make each update."""
+        return self.config.execution.processes // self.part.nodes
 
 
 def run_training(assignment: Assignment) -> Facts:
@@ -60,17 +69,18 @@ def run_training(assignment: Assignment) -> Facts:
     after the update under way, with a checkpoint. Raises TrainingError, DeviceError.
     """
     config, folder = assignment.config, assignment.folder
-    device, processes = resolve_device(config.execution.device), config.execution.processes
+    device, processes = resolve_device(config.execution.device), assignment.processes
     threads = threads_at_start(config, device, folder)
     what = f"{config.name} {assignment.variant.label} seed {assignment.seed}"
-    job = Job(what, assignment.run, threads.count * processes)
+    run = assignment.run if assignment.part.nodes == 1 else SHARED
+    job = Job(what, run, threads.count * processes)
     with contextlib.ExitStack() as held:
         names = [each.name for each in team_devices(device, processes)]
         keep, *_ = [held.enter_context(device_slot(name, job, folder)) for name in dict.fromkeys(names)]
-        if processes > 1:
+        if config.execution.processes > 1:
             from rnnpipe.training.member import lead_team
 
-            return lead_team(assignment.folder, device, processes)
+            return lead_team(assignment, device)
         return train_here(assignment, device, ALONE, lambda fitting: settle(threads, fitting, keep))
 
 
@@ -107,7 +117,11 @@ def _train(
     network = build_network(setting.spec, setting.seed).to(setting.device)
     begun = str(start_of(folder).get("kernels_reason", ""))
     asked = "torch" if begun.startswith("torch") else kernels
+    if not team.leads:  # all compute with what the leading process has found
+        asked = "compiled" if team.told([0.0])[0] else "torch"
     kernels, reason = use_kernels(network, setting.device, setting.precision, asked)
+    if team.leads:
+        team.told([float(kernels == "compiled")])
     reason = begun if begun.startswith("torch") else reason  # why it began so is why it goes on so
     fitting = Fit(network, data, setting, team)
     fitting.resume()

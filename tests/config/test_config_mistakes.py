@@ -117,7 +117,7 @@ def test_every_clash_of_a_section_is_listed(explain: Explain) -> None:
 @pytest.mark.parametrize(
     ("execution", "field", "reason"),
     [
-        ({"threads": 4, "ray": {"cpus": 2}}, "ray.cpus = 2", "a training of 4 threads needs as many CPUs"),
+        ({"threads": 4, "ray": {"cpus": 2}}, "ray.cpus = 2", "4 threads on a node need as many CPUs"),
         ({"threads": "auto"}, "threads = 'auto'", "Ray has to know the CPUs before anything is measured"),
         ({"device": "cuda:1", "ray": {"gpus": 1}}, "device = 'cuda:1'", "with `engine: ray` use `device: cuda`"),
         ({"device": "cuda"}, "ray.gpus = 0.0", "needs a GPU, or a share of one; set it above 0"),

@@ -1,4 +1,4 @@
-"""The engine `ray` on a real cluster of three nodes, each with a workspace of its own; one is killed."""
+"""The engine `ray` on a real cluster, each node with a workspace of its own; one of them is killed."""
 
 import os
 import time
@@ -34,14 +34,14 @@ class Nodes:
     homes: dict[str, Path] = field(default_factory=dict)
     nodes: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, name: str) -> None:
+    def add(self, name: str, cpus: int = 1) -> None:
         self.homes[name] = self.folder / name / "home"
         variables = {
             "RNNPIPE_HOME": str(self.homes[name]), "RNNPIPE_LOCKS": str(self.folder / name / "locks"),
             "PYTHONPATH": os.environ["PYTHONPATH"], "RAY_worker_niceness": "0",
         }  # fmt: skip
         self.nodes[name] = self.cluster.add_node(
-            num_cpus=1, num_gpus=0, node_ip_address=LOOPBACK, env_vars=variables, include_dashboard=False,
+            num_cpus=cpus, num_gpus=0, node_ip_address=LOOPBACK, env_vars=variables, include_dashboard=False,
             object_store_memory=100 << 20,
         )  # fmt: skip
 
@@ -65,16 +65,16 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
-    """Three nodes of one CPU each. The first can't be killed, as it holds the cluster together."""
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Nodes]:
+    """Three nodes, of one CPU each if nothing else is said. The first one has to live: it holds the cluster."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(dict.fromkeys([str(ROOT), *others])))
     nodes = Nodes(tmp_path, Cluster())
-    for name in ("first", "second", "third"):
-        nodes.add(name)
+    for name, cpus in zip(("first", "second", "third"), getattr(request, "param", (1, 1, 1)), strict=True):
+        nodes.add(name, cpus)
     nodes.cluster.wait_for_nodes()
     yield nodes
     for name in nodes.homes:
@@ -159,6 +159,41 @@ def test_a_node_dies_and_its_training_ends_elsewhere_with_the_same_bytes(
     assert not list((tmp_path / "exchange/trainings").iterdir())
     again = driver.rnnpipe("run", config_of(driver, EPOCHS, engine="local", ray=options))
     assert again.code == 0 and "skipped" in again.out + again.err
+
+
+@pytest.mark.parametrize("nodes", [(0, 1, 1)], indirect=True)
+@pytest.mark.parametrize("role", ["leads", "lends"])
+def test_two_nodes_share_a_training_and_one_dies(
+    nodes: Nodes, role: str, make_driver: Any, tmp_path: Path
+) -> None:
+    driver, alone = make_driver("driver"), make_driver("alone")
+    shared = {"variants": VARIANTS[:1], "seeds": [0], "registry": UNREGISTERED}
+    training = {**TRAINING, "epochs": EPOCHS}
+    execution = {"device": "cpu", "checkpoint_every_s": 0.5, "processes": 2}
+    options = {"address": nodes.cluster.address, "exchange": str(tmp_path / "exchange"), "nodes": 2}
+    spread = {**execution, "engine": "ray", "ray": options}
+    config = driver.config("shared", training=training, execution=spread, **shared)
+    with driver.start("run", config) as process:
+
+        def has_begun() -> bool:
+            return bool(list(tmp_path.glob("exchange/trainings/*/work-*/listing.json")))
+
+        wait_for(lambda: process.poll() is not None or has_begun(), PATIENCE_S)
+        assert process.poll() is None, process.communicate()
+        (leading,) = (name for name in ("second", "third") if nodes.trainings(name))
+        (lending,) = {"second", "third"} - {leading}
+        nodes.kill(leading if role == "leads" else lending)
+        nodes.add("fourth")
+        out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 0, out + err
+    told = alone.rnnpipe("run", alone.config("shared", training=training, execution=execution, **shared))
+    assert told.code == 0, told.err
+    assert results(driver) == results(alone) and len(results(driver)) == 1
+    assert leaderboard(driver) == leaderboard(alone)
+    (manifest,) = driver.manifests("trainings")
+    events = read_journal(manifest.parent)
+    assert [event["step"] > 0 for event in events if event["event"] == "resumed"] == [True]
+    assert not list((tmp_path / "exchange/trainings").iterdir())
 
 
 def test_a_cluster_started_for_the_run_is_gone_afterwards_and_listens_on_loopback(make_driver: Any) -> None:

@@ -169,6 +169,7 @@ def test_validation_halves_its_batch_when_memory_runs_out(train, make_setting, d
         train(setting, data, SmallMemory(build_network(setting.spec, 0), fits=0))
 
 
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this CPU has no bf16")
 def test_bf16_trains_on_float32_weights_with_a_float32_softmax(train, make_setting, data):
     setting = make_setting("lstm", precision="bf16")
     outcome, events = train(setting, data)

@@ -41,7 +41,7 @@ def test_two_processes_make_what_one_makes(trainings, make_config, launcher, tmp
 
 
 @few_cores
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_where_one_is_killed_all_go_on_from_the_checkpoint(trainings, make_config, launcher, tmp_path, rank):
     config = make_config({**STEPPED, "epochs": 40}, NET, processes=2)
     undisturbed = trainings.run(config)
