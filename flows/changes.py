@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from flows.session import Session
+from rnnpipe.catalogue import DATASETS, SEQUENCES, VARIANTS
 from rnnpipe.config import PipelineConfig
 from rnnpipe.config.execution import DECIDING
 from rnnpipe.errors import TrackingError
 from rnnpipe.explanation import what_differs
 from rnnpipe.files import digest_of, sha256_file, sha256_tree
+from rnnpipe.plugins import code_of
 from rnnpipe.provenance import PACKAGE
 from rnnpipe.references import Recipe
 from rnnpipe.tracking.judged import FAILED, Basis, Judged, judged_versions
@@ -43,6 +45,11 @@ def basis_of(config: PipelineConfig, images: Recipe) -> Basis:
             **{name: sha256_tree(PACKAGE / name) for name in CODE_FOLDERS},
             **{name: sha256_file(PACKAGE / name) for name in CODE_FILES},
         },
+        **code_of(
+            DATASETS[config.data.name],
+            SEQUENCES[config.sequence.name],
+            *(VARIANTS[each.name] for each in config.variants),
+        ),
     }
 
 

@@ -8,9 +8,9 @@ class (or function), a line here and a parameter in its test: CONTRIBUTING.md sh
 import pkgutil
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from rnnpipe.plugins import add_plugins
+from rnnpipe.plugins import Registered, add_plugins
 
 DIGIT_NAMES = tuple("0123456789")
 FASHION_NAMES = (
@@ -39,11 +39,15 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
-class DatasetSpec:
+class DatasetSpec(Registered):
     """Where a dataset comes from. `load` is called as load(spec, config, downloads).
 
     It returns a RawDataset, or a RawSeries where the dataset `holds` series.
     """
+
+    CODE: ClassVar[str] = "load"
+    TAKES: ClassVar[str] = "spec, config, downloads"
+    GIVES: ClassVar[tuple[str, ...]] = ("classes",)
 
     summary: str
     load: str
@@ -55,8 +59,11 @@ class DatasetSpec:
 
 
 @dataclass(frozen=True)
-class SequenceSpec:
+class SequenceSpec(Registered):
     """A sequence transform. `build` is called as build(image_size, config); with (T, I) if it `reads` series."""
+
+    TAKES: ClassVar[str] = "image_size, config"
+    GIVES: ClassVar[tuple[str, ...]] = ("steps", "features")
 
     summary: str
     build: str
@@ -64,11 +71,14 @@ class SequenceSpec:
 
 
 @dataclass(frozen=True)
-class VariantSpec:
+class VariantSpec(Registered):
     """A recurrent variant. `build` is called as build(input_size, config) and returns an encoder.
 
     One that `reads_lengths` takes a second argument, or None: the number of steps of each sequence, lengths_B.
     """
+
+    TAKES: ClassVar[str] = "input_size, config"
+    GIVES: ClassVar[tuple[str, ...]] = ("output_size",)
 
     summary: str
     build: str

@@ -18,7 +18,7 @@ import psutil
 from rnnpipe import faults
 
 CHUNK_BYTES = 1 << 20
-CODE = ("**/*.py", "**/*.[ch]")
+CODE, ALL_FILES = ("**/*.py", "**/*.[ch]"), "**/*"
 MAX_JSON_BYTES = 16 << 20
 MAX_JSON_BRACKETS = 200_000  # millions of empty lists take seconds and a GiB
 SCRATCH = ".rnnpipe.*"  # scratch folders in the system's place for such
@@ -44,9 +44,12 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_tree(folder: Path, *patterns: str) -> str:
-    """Return one SHA-256 (hex) over names and contents of files below `folder`: the code, or these patterns."""
+    """Return one SHA-256 (hex) over names and contents of files below `folder`: the code, or these patterns.
+
+    What Python has compiled itself doesn't count.
+    """
     found = {path for pattern in patterns or CODE for path in folder.glob(pattern) if path.is_file()}
-    paths = sorted(found)
+    paths = sorted(path for path in found if path.suffix != ".pyc" and "__pycache__" not in path.parts)
     return digest_of([(path.relative_to(folder).as_posix(), sha256_file(path)) for path in paths])
 
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from rnnpipe.files import (
+    ALL_FILES,
     atomic_path,
     canonical_json,
     digest_of,
@@ -60,6 +61,16 @@ def test_the_digest_of_a_folder_covers_names_and_contents(tmp_path: Path) -> Non
     second = sha256_tree(tmp_path)
     (tmp_path / "sub" / "a.py").rename(tmp_path / "sub" / "b.py")
     assert len({first, second, sha256_tree(tmp_path)}) == 3
+
+
+def test_what_python_compiles_is_no_part_of_a_folder_s_digest(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "sub" / "values.npz", b"1")
+    first = sha256_tree(tmp_path, ALL_FILES)
+    for name in ("__pycache__/a.cpython-311.pyc", "sub/__pycache__/a.nbi", "a.pyc"):
+        write_bytes(tmp_path / name, b"compiled")
+    assert sha256_tree(tmp_path, ALL_FILES) == first
+    write_bytes(tmp_path / "sub" / "values.npz", b"2")
+    assert sha256_tree(tmp_path, ALL_FILES) != first
 
 
 def test_json_round_trip_leaves_a_readable_file(tmp_path: Path) -> None:

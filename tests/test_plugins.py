@@ -11,17 +11,19 @@ from pathlib import Path
 import pytest
 
 from rnnpipe import plugins
-from rnnpipe.plugins import add_plugins, code_of
+from rnnpipe.errors import ConfigError
+from rnnpipe.plugins import Registered, add_plugins, code_of
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "plugin"
 
 
 @dataclass(frozen=True)
-class Thing:
+class Thing(Registered):
     """What the plug-ins here register."""
 
     number: int = 0
+    build: str = "things_of_test:make"
 
 
 def install(site: Path, package: str, points: dict[str, dict[str, str]]) -> None:
@@ -38,9 +40,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of installed packages, with a module things that has several."""
     (tmp_path / "things_of_test.py").write_text(
         f"from {__name__} import Thing\nONE, TWO, TEXT = Thing(1), Thing(2), 'three'\n"
+        "ASTRAY = Thing(3, 'no_such_package_of_test.nets:A')\n"
     )
     (tmp_path / "broken_of_test.py").write_text("import no_such_module\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    plugins._digest.cache_clear()  # other tests have packages of the same names
     return tmp_path
 
 
@@ -49,6 +53,8 @@ def test_what_is_registered_is_there(site: Path) -> None:
     known = {"own": Thing()}
     assert add_plugins(entry_points(group="rnnpipe.test"), known, Thing) == {}
     assert [(name, thing.number) for name, thing in known.items()] == [("own", 0), ("one", 1), ("two", 2)]
+    assert known["two"].origin == "the package things (entry point two in rnnpipe.test)"
+    assert known["own"].origin == "" and known["two"] == Thing(2)
 
 
 def test_a_name_that_two_have_belongs_to_neither(site: Path) -> None:
@@ -66,6 +72,7 @@ def test_a_name_that_two_have_belongs_to_neither(site: Path) -> None:
         ("x", "broken_of_test:X", "can't be imported: ModuleNotFoundError: No module named 'no_such_module'"),
         ("x", "things_of_test:NONE", "can't be imported: AttributeError"),
         ("x", "things_of_test:TEXT", "things_of_test:TEXT is a str, not a Thing"),
+        ("x", "things_of_test:ASTRAY", "no package 'no_such_package_of_test' is installed"),
         ("X Y", "things_of_test:ONE", "a name is lower-case letters, digits and dashes"),
     ],
 )
@@ -76,19 +83,27 @@ def test_what_can_t_be_used_is_told(site: Path, name: str, value: str, reason: s
     assert reason in problem and problem.startswith("the package faulty registers it, but") and len(known) == 1
 
 
-def test_a_plug_in_s_code_is_part_of_what_depends_on_it(site: Path) -> None:
+@pytest.mark.parametrize("name", ["nets.py", "data/values.npz"])
+def test_a_plug_in_s_files_are_part_of_what_depends_on_it(site: Path, name: str) -> None:
     package = site / "coded_of_test"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "nets.py").write_text("a = 1")
-    assert code_of("rnnpipe.models.layers:Gru") == {}
-    before = code_of("coded_of_test.nets:A", "rnnpipe.models.layers:Gru")
+    (package / "data").mkdir()
+    (package / name).write_text("a = 1")
+    ours, foreign = Thing(build="rnnpipe.models.layers:Gru"), Thing(build="coded_of_test.nets:A")
+    assert code_of(ours) == {}
+    before = code_of(foreign, ours)
     assert list(before["plugin"]) == ["coded_of_test"]
-    (package / "nets.py").write_text("a = 2")
+    (package / name).write_text("a = 2")
     plugins._digest.cache_clear()
-    assert code_of("coded_of_test.nets:A") != before
-    with pytest.raises(RuntimeError, match="isn't installed any more"):
-        code_of("no_such_package_of_test.nets:A")
+    assert code_of(foreign) != before
+
+
+def test_a_package_that_is_gone_is_named_with_its_entry_point() -> None:
+    with pytest.raises(ConfigError, match="isn't installed any more") as found:
+        code_of(Thing(build="no_such_package_of_test.nets:A", origin="the package x (entry point y in z)"))
+    assert found.value.message.startswith("no_such_package_of_test.nets:A of the package x (entry point y in z)")
+    assert found.value.fix.startswith("install no_such_package_of_test again")
 
 
 def run(site: Path, *words: object) -> "subprocess.CompletedProcess[str]":

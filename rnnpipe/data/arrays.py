@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rnnpipe.data.raw import WHITE, Pixels
 from rnnpipe.data.splits import Indices
+from rnnpipe.errors import DataError
 from rnnpipe.files import atomic_path, write_bytes
 
 PIECE_BYTES = 4 << 20
@@ -25,14 +26,35 @@ def write_pixels(
     *,
     item_shape: tuple[int, ...],
     transform: Callable[[Pixels], Pixels] = np.asarray,
+    maker: str = "the caller",
 ) -> None:
-    """Write the chosen images, transformed to `item_shape`, as one .npy file; memory holds a piece at a time."""
+    """Write the chosen images, transformed to `item_shape`, as one .npy file; memory holds a piece at a time.
+
+    DataError names the `maker` of pixels that aren't of this shape, or not uint8.
+    """
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False}
     # written, not mapped: where the disk is full, a mapping kills the process without a word
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {**header, "shape": (len(chosen), *item_shape)})
         for piece in pieces(len(chosen), item_shape):
-            file.write(np.asarray(transform(images_NHW[chosen[piece]]), dtype=np.uint8).tobytes())
+            images = chosen[piece]
+            pixels = transform(images_NHW[images])
+            check_pixels(pixels, (len(images), *item_shape), maker)
+            file.write(pixels.tobytes())
+
+
+def check_pixels(pixels: NDArray[Any], shape: tuple[int, ...], maker: str) -> None:
+    """Raise DataError where the `maker` of some pixels has given another shape, or another type than uint8."""
+    if pixels.dtype != np.dtype(np.uint8):
+        raise DataError(
+            f"{maker} gives pixels of the type {pixels.dtype}, and uint8 from 0 to 255 is wanted",
+            "give uint8, 0 black to 255 white (of 0 to 1: times 255, rounded); a transform keeps the type",
+        )
+    if pixels.shape != shape:
+        raise DataError(
+            f"{maker} gives the shape {pixels.shape}, and {shape} is what it promised",
+            "correct what it returns, or what it says of it (a transform's `steps` and `features`)",
+        )
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

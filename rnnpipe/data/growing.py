@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from rnnpipe.data.arrays import check_pixels
 from rnnpipe.data.raw import LazyImages
 from rnnpipe.data.splits import Indices
 from rnnpipe.errors import DataError
@@ -73,10 +74,13 @@ class Growing:
         self._file.close()
 
 
-def write_lazily(path: Path, images: LazyImages, chosen: Indices, tell: Tell) -> None:
+def write_lazily(
+    path: Path, images: LazyImages, chosen: Indices, tell: Tell, *, maker: str = "the caller"
+) -> None:
     """Write the chosen images as one .npy file, going on where a killed process was; `tell` hears how far it is.
 
-    DataError names the images that can't be used, the first ten of all: it goes through the rest before.
+    DataError names the images that can't be used, the first ten of all: it goes through the rest before. It names
+    the `maker` of images that aren't uint8 of one shape.
     """
     shape = (len(chosen), *images.shape[1:])
     growing = Growing.open(path, _header(shape), int(np.prod(shape[1:])))
@@ -86,6 +90,7 @@ def write_lazily(path: Path, images: LazyImages, chosen: Indices, tell: Tell) ->
             for chunk in chunks:
                 mistakes += chunk.mistakes
                 if not mistakes:  # what comes after a gap would be in the wrong place
+                    check_pixels(chunk.pixels, (len(chunk.pixels), *shape[1:]), maker)
                     growing.append(chunk.pixels)
                 progress.count(len(chunk.pixels))
         growing.save()

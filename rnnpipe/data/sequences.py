@@ -8,9 +8,10 @@ Images in colour (N, H, W, 3) are read three planes at once (InColour).
 import torch
 from torch import Tensor, nn
 
-from rnnpipe.catalogue import SEQUENCES, load_target
+from rnnpipe.catalogue import SEQUENCES
 from rnnpipe.config.sections import SequenceConfig
 from rnnpipe.errors import ConfigError
+from rnnpipe.plugins import call_code
 
 ImageSize = tuple[int, int]
 
@@ -133,5 +134,6 @@ class InColour(SequenceTransform):
 
 def build_transform(image_size: ImageSize, config: SequenceConfig, channels: int = 1) -> SequenceTransform:
     """Return the transform a config names, for images of `image_size` (height, width) with so many channels."""
-    transform: SequenceTransform = load_target(SEQUENCES[config.name].build)(image_size, config)
+    named = f"sequence.name {config.name}"
+    transform: SequenceTransform = call_code(SEQUENCES[config.name], named, image_size, config)
     return transform if channels == 1 else InColour(transform, channels)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rnnpipe.catalogue import DATASETS, SEQUENCES, DatasetSpec, load_target
+from rnnpipe.catalogue import DATASETS, SEQUENCES, DatasetSpec
 from rnnpipe.config.data import DataConfig
 from rnnpipe.config.sections import SequenceConfig
 from rnnpipe.data.arrays import forget_pages, pixel_statistics, write_array, write_pixels
@@ -27,7 +27,7 @@ from rnnpipe.data.series_stages import build_series, series_facts, series_file, 
 from rnnpipe.data.splits import Indices, Splitter
 from rnnpipe.errors import DataError
 from rnnpipe.files import digest_of, sha256_tree, write_json
-from rnnpipe.plugins import code_of
+from rnnpipe.plugins import call_code, code_of
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.store import LOG_FOLDER, Entry
 
@@ -37,7 +37,7 @@ TRAIN_IMAGES_FILE, TEST_IMAGES_FILE = "train_images.npy", "test_images.npy"
 # Pictures change with matplotlib's version: they are no part of the content's digest.
 SAMPLES = f"{LOG_FOLDER}/samples.png"
 PROFILE = f"{LOG_FOLDER}/profile.json"
-# The fields of SequenceConfig that only one transform reads.
+# The fields of SequenceConfig that only one transform of our own reads.
 TRANSFORM_FIELDS = {"permuted": {"permutation_seed"}, "patches": {"patch_size"}}
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def dataset_recipe(config: DataConfig) -> Recipe:
         data["columns"] = config.columns.model_dump(mode="json")
     if not spec.has_test_split:
         data |= config.model_dump(include={"test_fraction", "split_seed"})
-    return Recipe(stage=DATASET_STAGE, inputs={"data": data, "code": _code_digest(), **code_of(spec.load)})
+    return Recipe(stage=DATASET_STAGE, inputs={"data": data, "code": _code_digest(), **code_of(spec)})
 
 
 def build_dataset(
@@ -78,7 +78,8 @@ def build_dataset(
     from rnnpipe.data.pictures import save_samples
 
     spec = DATASETS[config.name]
-    raw: RawDataset | RawSeries = load_target(spec.load)(spec, config, downloads)
+    named = f"data.name {config.name}"
+    raw: RawDataset | RawSeries = call_code(spec, named, spec, config, downloads)
     if isinstance(raw, RawSeries):
         return build_series(config, raw, folder)
     images_NHW, labels_N = raw.train_images_NHW, raw.train_labels_N
@@ -90,12 +91,13 @@ def build_dataset(
         test_images_NHW, test_labels_N = raw.test_images_NHW, raw.test_labels_N
         train, test = np.arange(len(labels_N)), np.arange(len(test_labels_N))
     (folder / LOG_FOLDER).mkdir(exist_ok=True)
+    maker = f"{named}: {spec.whose}"
     parts = ((TRAIN_IMAGES_FILE, images_NHW, train), (TEST_IMAGES_FILE, test_images_NHW, test))
     for name, source, chosen in parts:
         if isinstance(source, np.ndarray):
-            write_pixels(folder / name, source, chosen, item_shape=source.shape[1:])
+            write_pixels(folder / name, source, chosen, item_shape=source.shape[1:], maker=maker)
         else:
-            write_lazily(folder / name, source, chosen, tell)
+            write_lazily(folder / name, source, chosen, tell, maker=maker)
     write_array(folder / "train_labels.npy", labels_N[train])
     write_array(folder / "test_labels.npy", test_labels_N[test])
     stored_NHW, stored_y_N = _open(folder / TRAIN_IMAGES_FILE), labels_N[train]
@@ -109,14 +111,15 @@ def build_dataset(
 
 
 def sequences_recipe(dataset: StageRef, data: DataConfig, sequence: SequenceConfig) -> Recipe:
-    """Return what sequences are made from; only the settings that their transform reads."""
-    fields = {"name", "scaling"} | TRANSFORM_FIELDS.get(sequence.name, set())
+    """Return what sequences are made from; of settings those that their transform reads, of a plug-in's all."""
+    spec = SEQUENCES[sequence.name]
+    fields = None if spec.origin else {"name", "scaling"} | TRANSFORM_FIELDS.get(sequence.name, set())
     inputs = {
         "dataset": dataset.digest,
         "data": data.model_dump(include={"validation_fraction", "split_seed", "limit"}),
         "sequence": sequence.model_dump(include=fields),
         "code": _code_digest(),
-        **code_of(SEQUENCES[sequence.name].build),
+        **code_of(spec),
     }
     return Recipe(stage=SEQUENCES_STAGE, inputs=inputs)
 
@@ -124,7 +127,8 @@ def sequences_recipe(dataset: StageRef, data: DataConfig, sequence: SequenceConf
 def build_sequences(dataset: Entry, data: DataConfig, sequence: SequenceConfig, folder: Path) -> dict[str, Any]:
     """Write the train, validation and test sequences of a dataset to `folder` and return the facts.
 
-    ConfigError where the transform doesn't fit the images, DataError where the images can't be split.
+    ConfigError where the transform doesn't fit the images, DataError where the images can't be split, or it
+    returns another shape than it promises.
     """
     from rnnpipe.data.sequences import build_transform
 
@@ -146,6 +150,7 @@ def build_sequences(dataset: Entry, data: DataConfig, sequence: SequenceConfig, 
             write_pixels(
                 folder / f"{split}_x.npy", images_NHW, chosen, item_shape=(transform.steps, transform.features),
                 transform=partial(_to_sequences, transform, images_NHW),
+                maker=f"sequence.name {sequence.name}: {SEQUENCES[sequence.name].whose}",
             )  # fmt: skip
         write_array(folder / f"{split}_y.npy", labels_N[chosen])
     train_NTI = _open(folder / "train_x.npy")

@@ -2,11 +2,12 @@
 
 from torch import Tensor, nn
 
-from rnnpipe.catalogue import VARIANTS, load_target
+from rnnpipe.catalogue import VARIANTS
 from rnnpipe.config import VariantConfig
 from rnnpipe.errors import ConfigError
 from rnnpipe.models.initialization import initialize_orthogonal, seeded_weights
 from rnnpipe.models.lengths import split_off_padding
+from rnnpipe.plugins import call_code
 
 
 class SequenceClassifier(nn.Module):
@@ -36,7 +37,7 @@ def build_classifier(
     if has_lengths:
         _check_reads_lengths(config)
     with seeded_weights(seed):
-        encoder = load_target(VARIANTS[config.name].build)(input_size, config)
+        encoder = call_code(VARIANTS[config.name], f"variants.name {config.name}", input_size, config)
         if config.initialization == "orthogonal":
             initialize_orthogonal(encoder)
         return SequenceClassifier(encoder, nn.Linear(encoder.output_size, num_classes), has_lengths=has_lengths)

@@ -14,6 +14,8 @@ from workspaces import TINY, Done, Workspace, ask
 from flows import changes
 from flows.changes import basis_of, change_since
 from flows.server import running_url
+from rnnpipe import catalogue, plugins
+from rnnpipe.catalogue import DatasetSpec, SequenceSpec, VariantSpec
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.drift import DriftReport
 from rnnpipe.data.stages import dataset_recipe
@@ -95,6 +97,33 @@ def test_changed_code_is_told_by_its_package(path: str, name: str, monkeypatch: 
     old = before["code"][path][:8]
     expected = f"code of rnnpipe.{name} changed (revision {old} → abababab) since"
     assert reason(basis(), before).startswith(expected)
+
+
+PLUGGED = {
+    "data": (catalogue.DATASETS, DatasetSpec("", "plugged_of_test.images:load", has_test_split=False)),
+    "sequence": (catalogue.SEQUENCES, SequenceSpec("", "plugged_of_test.sequences:Own")),
+    "variants": (catalogue.VARIANTS, VariantSpec("", "plugged_of_test.nets:Own", "", hidden_size=2)),
+}
+
+
+@pytest.mark.parametrize("section", PLUGGED)
+def test_changed_code_of_a_plug_in_is_told_where_the_config_names_it(
+    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "plugged_of_test"
+    package.mkdir()
+    (package / "__init__.py").write_text("a = 1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    known, spec = PLUGGED[section]
+    monkeypatch.setitem(known, "own", spec)  # type: ignore[arg-type]
+    own = {"name": "own"}
+    sections = {section: [*TINY["variants"], own] if section == "variants" else own}
+    plugins._digest.cache_clear()
+    before, without = basis(**sections), basis()
+    (package / "__init__.py").write_text("a = 2")
+    plugins._digest.cache_clear()
+    assert reason(basis(**sections), before).startswith("plugin.plugged_of_test changed ")
+    assert basis() == without and "plugin" not in without
 
 
 def test_without_a_verdict_there_is_something_to_do() -> None:
