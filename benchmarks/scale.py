@@ -34,7 +34,7 @@ def measure(plan: Plan) -> Result:
     # here, as they bring MLflow, which other benchmarks don't need
     from benchmarks.scaling.browsing import browser
     from benchmarks.scaling.measuring import Case, Setting, Sizes, attempt, store_cases, versions_of_servers
-    from benchmarks.scaling.on_sqlite import sqlite_cases
+    from benchmarks.scaling.on_sqlite import mlflow_sqlite_cases, prefect_sqlite_cases
     from benchmarks.scaling.template import make_template
 
     adopt_orphans()
@@ -50,7 +50,10 @@ def measure(plan: Plan) -> Result:
         seen = None if plan.quick else stack.enter_context(browser())
         setting = Setting(make_template(own, plan.quick), sizes, seen, folder)
         cases += store_cases(setting)
-        skipped = attempt("MLflow and Prefect on SQLite", lambda: cases.extend(sqlite_cases(setting, crowds)))
+        skipped = [
+            *attempt("MLflow on SQLite", lambda: cases.extend(mlflow_sqlite_cases(setting, crowds))),
+            *attempt("Prefect on SQLite", lambda: cases.extend(prefect_sqlite_cases(setting, crowds))),
+        ]
         if lacking := _without_postgres():
             skipped += lacking
         else:

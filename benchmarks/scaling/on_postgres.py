@@ -26,9 +26,8 @@ from benchmarks.scaling.servers import (
     prefect_server,
     prefect_services,
     redis_server,
-    redis_settings,
 )
-from benchmarks.scaling.settings import INDEX, POOL, WORK_MEMORY
+from benchmarks.scaling.settings import INDEX, POOL, WORK_MEMORY, redis_settings
 from benchmarks.scaling.template import Template
 from benchmarks.scaling.tracked import run_uuid
 from rnnpipe.tracking.client import open_tracking

@@ -1,7 +1,6 @@
 """MLflow and Prefect on SQLite files: what a workspace has without the stack."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from benchmarks.scaling.asked_of_mlflow import ask_comparison, ask_to_log
@@ -17,8 +16,8 @@ from rnnpipe.tracking.client import open_tracking
 BACKEND = "SQLite"
 
 
-def sqlite_cases(setting: Setting, crowds: list[dict[str, Any]]) -> Iterator[Case]:
-    """Yield the cases of files; `crowds` gets what many clients at once got at the largest size."""
+def mlflow_sqlite_cases(setting: Setting, crowds: list[dict[str, Any]]) -> Iterator[Case]:
+    """Yield the cases of MLflow's file; `crowds` gets what many clients at once got at the largest size."""
     folder, largest = setting.folder / "sqlite", setting.sizes.sqlite[-1]
     folder.mkdir()
     path, environment = folder / "mlflow.db", server_environment()
@@ -36,11 +35,11 @@ def sqlite_cases(setting: Setting, crowds: list[dict[str, Any]]) -> Iterator[Cas
             for clients in setting.sizes.clients:
                 got = ask_together([page], request, clients, setting.sizes.crowd_s)
                 crowds.append({"part": "mlflow", "backend": BACKEND, "size": largest, "asked": name, **got})
-    yield from _prefect(setting, folder / "prefect", crowds)
 
 
-def _prefect(setting: Setting, folder: Path, crowds: list[dict[str, Any]]) -> Iterator[Case]:
-    sizes = setting.sizes
+def prefect_sqlite_cases(setting: Setting, crowds: list[dict[str, Any]]) -> Iterator[Case]:
+    """Yield the cases of Prefect's file; `crowds` gets what many clients at once got at the largest size."""
+    folder, sizes = setting.folder / "prefect", setting.sizes
     database = f"sqlite+aiosqlite:///{folder / 'prefect.db'}"
     with prefect_server(database, folder, server_environment()) as address:
         flow_id = make_flow(address)

@@ -3,8 +3,9 @@
 from typing import Any
 
 from benchmarks.conditions import closing
-from benchmarks.scaling.settings import INDEX, WORK_MEMORY
-from benchmarks.scaling.steps import steps_table
+from benchmarks.scaling.gains import gains
+from benchmarks.scaling.settings import INDEX, POOL, WORK_MEMORY, redis_settings
+from benchmarks.scaling.steps import first_text, steps_table
 from benchmarks.scaling.tables import (
     Case,
     changes_table,
@@ -33,11 +34,13 @@ HOW = """## How it was measured
   Postgres, by inserts into SQLite. The tables were made by the servers' own migrations, and some of the runs are
   read back through the API and compared, parameters, tags, metrics and history, before anything is timed.
 - **All runs lie in one experiment**, which is the worst case. A second one of {beside:,} runs lies beside it. One
-  MLflow run in a hundred has the losses of 5,000 steps, the others those of 40. A registered model has
-  {versions:,} versions. A flow run has three task runs.
+  MLflow run in a hundred has the losses of 5,000 steps, the others those of 40: with the figures of epochs and
+  test a hundred points a run. A training of `mnist.yaml` leaves some thousands, so its database is as many times
+  as large. A registered model has {versions:,} versions. A flow run has three task runs.
 - **The servers are those of `rnnpipe stack up`**: Postgres as Debian installs it, MLflow's server with one worker,
-  Prefect's with its services, but without logins. On SQLite, rnnpipe opens MLflow's file itself, as it does in a
-  workspace, and its page is a server beside it.
+  Prefect's with its services, but without logins; at first also without the index that the stack makes, so that
+  its worth can be seen. On SQLite, rnnpipe opens MLflow's file itself, as it does in a workspace, and its page is
+  a server beside it.
 - **A time is the median [smallest to largest] of {rounds} calls** after one that warms up, each through rnnpipe's
   own function where it has one. What takes longer than 15 s is done once. Pages: from the address in a new tab of
   Chromium, whose cache has what doesn't change, until the first row of the table is there.
@@ -46,52 +49,53 @@ HOW = """## How it was measured
 - Not in these times: the seconds that a command takes to import MLflow. rnnpipe waits ten seconds for an answer of
   a server (`MLFLOW_HTTP_REQUEST_TIMEOUT`) before it asks again; here it waited as long as it took.
 """
+MEASURED, REDIS = "measured", "redis"
 HELP = (
+    ("10 times", "nothing; `rnnpipe prune` from time to time", MEASURED),
+    ("1,000 times", "`rnnpipe stack up`: Postgres instead of SQLite, for MLflow and Prefect", MEASURED),
     (
-        "10 times",
-        "nothing; `rnnpipe prune` from time to time",
-        "measured",
+        "1,000 times",
+        "the index on the tags by which rnnpipe finds runs, which `rnnpipe stack up` makes (statement below):"
+        " {find} for a run by its key, {start} to start one",
+        MEASURED,
+    ),
+    ("1,000 times", "`work_mem` for MLflow's sorting (statement below): {sorting} for the comparison", MEASURED),
+    ("1,000 times", "an experiment a task, as rnnpipe has it: what a page sorts stays small", MEASURED),
+    (
+        "1,000 times",
+        "more workers of MLflow (`--workers`, in flows/stack/services.py), with a pool: {logged} epochs logged a"
+        " second for 10 clients, {compared} comparisons",
+        MEASURED,
     ),
     (
         "1,000 times",
-        "`rnnpipe stack up`: Postgres instead of SQLite, for MLflow and Prefect",
-        "measured",
+        "several API servers of Prefect with Redis, its services in a process of their own (settings below):"
+        " {listed} lists of flow runs a second for 100 clients",
+        REDIS,
     ),
     (
         "1,000 times",
-        "an index on the tags by which rnnpipe finds runs, which `rnnpipe stack up` makes; `work_mem` for MLflow's"
-        " sorting (statements below)",
-        "measured",
-    ),
-    (
-        "1,000 times",
-        "an experiment a task, as rnnpipe has it: what a page sorts stays small",
-        "measured",
-    ),
-    (
-        "1,000 times",
-        "as many workers of MLflow as it has cores (`--workers`), a pool (`MLFLOW_SQLALCHEMYSTORE_POOL_SIZE`)",
-        "measured",
-    ),
-    (
-        "1,000 times",
-        "several API servers of Prefect with Redis, its services in a process of their own",
-        "measured, if they stand below",
+        "images and models on one disk no more: workspaces beside each other, `execution.engine: ray` with an"
+        " exchange in an object store",
+        "tested with three nodes and a folder; of object stores read in fsspec's documentation",
     ),
     (
         "100,000 times",
-        "MLflow's files in an object store (`--artifacts-destination s3://...`); its server hands them on",
+        "MLflow's files in an object store (`--artifacts-destination s3://...`, in flows/stack/services.py); its"
+        " server hands them on",
         "read in MLflow's documentation",
     ),
     (
         "100,000 times",
-        "old runs out of MLflow: `mlflow gc` after deleting them, or a database a year, read-only; metrics"
-        " partitioned by run or time in Postgres",
-        "read in MLflow's and Postgres' documentation",
+        "old runs out of MLflow: `rnnpipe prune` (MLflow's own `gc` would take a live champion's files), or a"
+        " database a year, the old ones read-only",
+        "follows from the tables",
     ),
     (
         "100,000 times",
-        "a workspace a team or a task (`RNNPIPE_HOME`), as nothing in a workspace refers to another",
+        "several databases: a team or a task has its own MLflow, Prefect and workspace (`RNNPIPE_HOME`), as"
+        " nothing in a workspace refers to another. A partition of one Postgres by experiment would have to be"
+        " kept through MLflow's migrations",
         "follows from the store's layout",
     ),
     (
@@ -109,9 +113,13 @@ def page_text(result: dict[str, Any]) -> str:
     parts = [
         HEAD,
         "## The steps, on paper\n\n" + steps_table(result),
-        "## What gives first\n\nEverything that takes more than a second at one of the measured sizes, in the"
-        " order in which it comes there.\n\n" + given_table(of_part(result, "mlflow", "prefect", "store")),
-        "## What helps\n\n" + table(["at", "what", "known from"], HELP) + "\n\n" + _statements(),
+        "## What gives first\n\n"
+        + first_text(result)
+        + "\n\nEverything that takes more than a second at one of the"
+        " measured sizes, in the order in which it comes there; on Postgres without the index, which stands under"
+        " \"With other settings\". What doesn't grow is a page's own time in the browser.\n\n"
+        + given_table(of_part(result, "mlflow", "prefect", "store")),
+        "## What helps\n\n" + _help(result) + "\n\n" + _statements(),
         HOW.format(beside=sizes["beside"], versions=sizes["versions"], rounds=sizes["rounds"]),
         "## MLflow\n\n" + _filled(tracked) + "\n\n" + times_table(tracked, "runs"),
         *_settings(result, tracked),
@@ -134,7 +142,12 @@ def _settings(result: dict[str, Any], tracked: list[Case]) -> list[str]:
         text = f"The same with {plain[-1]['size']:,} runs; each column keeps what the one before it changed.\n\n"
         parts.append("### With other settings\n\n" + text + changes_table(plain[-1], changed))
     crowds = [each for each in result["crowds"] if each["part"] == "mlflow"]
-    return [*parts, "### Many at once\n\nClients that ask as fast as they get answers.\n\n" + crowds_table(crowds)]
+    return [
+        *parts,
+        "### Many at once\n\nClients that ask as fast as they get answers. The one worker was asked before the"
+        " index and `work_mem`, the others after; the four have the larger pool as well.\n\n"
+        + crowds_table(crowds),
+    ]
 
 
 def _filled(cases: list[Case]) -> str:
@@ -148,13 +161,28 @@ def _filled(cases: list[Case]) -> str:
     return table(["database", "runs", "points of metrics", "on the disk", "filled in (these runs alone)"], rows)
 
 
+def _help(result: dict[str, Any]) -> str:
+    """Return what helps at which step; what was left out of this measurement isn't told as measured."""
+    has_two = any("Redis" in each["backend"] for each in result["crowds"])
+    known, found = {REDIS: MEASURED if has_two else "read in Prefect's documentation"}, gains(result)
+    rows = [[at, what.format_map(found), known.get(source, source)] for at, what, source in HELP]
+    return table(["at", "what", "known from"], rows)
+
+
 def _statements() -> str:
     return f"""The statements, for the database `mlflow`, as its owner and as Postgres' superuser:
 
 ```sql
 {INDEX};
 {WORK_MEMORY};
-```"""
+```
+
+MLflow's pool: {_in_code(POOL)}. Two servers of Prefect, with Redis at `ADDRESS` (`pip install prefect-redis`; one
+of them, or a process of its own, has the services): {_in_code(redis_settings("ADDRESS"))}."""
+
+
+def _in_code(settings: dict[str, str]) -> str:
+    return ", ".join(f"`{name}={value}`" for name, value in settings.items())
 
 
 def _versions(known: dict[str, Any]) -> str:

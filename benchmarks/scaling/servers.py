@@ -124,19 +124,6 @@ def redis_server(program: str, folder: Path) -> Iterator[str]:
         yield f"redis://127.0.0.1:{port}"
 
 
-def redis_settings(address: str) -> dict[str, str]:
-    """Return what lets several servers of Prefect act as one: messages, order, leases and tasks through Redis."""
-    return {
-        "PREFECT_MESSAGING_BROKER": "prefect_redis.messaging",
-        "PREFECT_MESSAGING_CACHE": "prefect_redis.messaging",
-        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
-        "PREFECT_SERVER_DOCKET_URL": f"{address}/1",
-        "PREFECT_REDIS_MESSAGING_URL": f"{address}/0",
-        "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
-    }
-
-
 @contextlib.contextmanager
 def prefect_services(
     database: str, folder: Path, environment: Mapping[str, str], broker: Mapping[str, str]

@@ -63,11 +63,24 @@ def test_the_steps_are_plain_arithmetic() -> None:
         for asked, per_s, errors in (("comparison", 2.0, 0), ("comparison", 9.0, 1), ("log 6 points", 50.0, 0))
     ]
     file = {"part": "store", "backend": "file", "size": 784, "summary": {"": hashed}}
-    result = {"cases": [case(1000, 1), case(2000, 1), file], "crowds": crowds}
+    flows = [{**case(size, 1), "part": "prefect", "bytes": 10 * size} for size in (1000, 2000)]
+    result = {"cases": [case(1000, 1), case(2000, 1), *flows, file], "crowds": crowds}
     text = steps.steps_table(result)
-    assert "| its database | 100 kB | 1 MB | 100 MB | 10 GB |" in text
-    assert "| their file in the store | 54.9 MB | 549 MB | 54.9 GB | 5.49 TB |" in text
+    assert "| MLflow's database | 100 kB | 1 MB | 100 MB | 10 GB |" in text
+    assert "| Prefect's, with a flow run a training | 1 kB | 10 kB | 1 MB | 100 MB |" in text
+    assert "| in the store, as images and as sequences | 110 MB | 1.1 GB | 110 GB | 11 TB |" in text
     assert "| less than one | less than one | 8 | 833 |" in text and "2.0 a second (x)" in text
+
+
+def test_what_gives_first_is_a_sentence() -> None:
+    got = {"per_s": 2.0, "size": 100, "clients": 10, "median_ms": 5000.0, "errors": 0}
+    crowds = [{"asked": "comparison", **got}]
+    cases = [{**case(1000, 3.0), "backend": "SQLite"}, case(1000, 0.5), case(10_000, 1.5)]
+    text = steps.first_text({"cases": cases, "crowds": crowds})
+    assert text.startswith(
+        "MLflow: ask, 1.5 s with 10,000 runs (Postgres). Prefect: nothing. The workspace: nothing."
+    )
+    assert "10 at once get 2.0 comparisons of 100 runs a second in all, each after 5 s, at best." in text
 
 
 def test_clients_take_turns_and_errors_are_counted() -> None:
