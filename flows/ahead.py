@@ -3,9 +3,10 @@
 from importlib import import_module
 
 from flows.why import forecast
-from rnnpipe.catalogue import DATASETS, SEQUENCES, load_target
+from rnnpipe.catalogue import DATASETS, SEQUENCES
 from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import RnnpipeError
+from rnnpipe.plugins import load_code
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.store import Store
 from rnnpipe.training.supervise import PRELOADED
@@ -39,7 +40,7 @@ def import_ahead(config: PipelineConfig, missing: list[str]) -> None:
     """Import what making images and sequences takes: torch, and for some images torchvision."""
     if "images" in missing:
         import_module("rnnpipe.data.pictures")  # brings matplotlib
-        load_target(DATASETS[config.data.name].load)
+        load_code(DATASETS[config.data.name], f"data.name {config.data.name}")
     if "sequences" in missing:
         import_module("sklearn.model_selection")
-        load_target(SEQUENCES[config.sequence.name].build)
+        load_code(SEQUENCES[config.sequence.name], f"sequence.name {config.sequence.name}")

@@ -33,6 +33,10 @@ def publish(session: Session, outcome: Outcome, leaderboard: Leaderboard, judgem
     ]
     about = f"Best test accuracy first; {GROUPS}. Measured on {conditions_of(outcome)}"
     create_table_artifact(key=f"leaderboard-{config.task}", table=rows, description=about)
+    if len(config.seeds) > 1:
+        means = [each.model_dump(mode="json") for each in leaderboard.variants]
+        about = f"Mean test accuracy over the seeds, with its 95 % interval; {GROUPS}."
+        create_table_artifact(key=f"variants-{config.task}", table=means, description=about)
     if not session.tracking_problem:
         tracking = session.tracking(config)
         link = comparison_url(mlflow_page(tracking.uri), tracking.experiment_id)

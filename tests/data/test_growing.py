@@ -115,6 +115,7 @@ def make_paths(tmp_path):
 def test_processes_decode_what_this_one_does_in_the_same_order(paths, colour, monkeypatch):
     monkeypatch.setattr(decoders, "FEWEST", 10)
     monkeypatch.setattr(decoders, "MAX_CHUNK", 4)
+    others = set(psutil.Process().children())  # Python's own, of an earlier test
     Path(paths[33]).write_bytes(b"no image")
     form = Form((6, 5), colour)
     alone, beside = (list(decoded(paths, form, processes)) for processes in (1, 2))
@@ -123,17 +124,18 @@ def test_processes_decode_what_this_one_does_in_the_same_order(paths, colour, mo
         np.testing.assert_array_equal(np.concatenate([chunk.pixels for chunk in chunks]), whole.pixels)
         mistakes = [mistake for chunk in chunks for mistake in chunk.mistakes]
         assert mistakes == list(whole.mistakes) and "33 ü" in mistakes[0] and len(mistakes) == 1
-    assert len(beside) == 13 and not psutil.Process().children()
+    assert len(beside) == 13 and others >= set(psutil.Process().children())
 
 
 def test_processes_end_when_nobody_takes_any_more(paths, monkeypatch):
     monkeypatch.setattr(decoders, "FEWEST", 10)
     monkeypatch.setattr(decoders, "MAX_CHUNK", 4)
+    others = set(psutil.Process().children())
     chunks = decoded(paths, FORM, 2)
     next(chunks)
-    assert len(psutil.Process().children()) == 2
+    assert len(set(psutil.Process().children()) - others) == 2
     chunks.close()
-    assert not psutil.Process().children()
+    assert others >= set(psutil.Process().children())
 
 
 def test_the_death_of_a_process_is_told_with_the_images(paths):
