@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= configs/quickstart.yaml
 INSTALLED := .venv/installed
+EXTRAS_INSTALLED := .venv/installed-extras
 
 .DEFAULT_GOAL := help
 
@@ -15,7 +16,7 @@ run: $(INSTALLED) ## Run the main job (CONFIG=configs/quickstart.yaml)
 test: $(INSTALLED) ## Run the tests
 	$(BIN)/python -m pytest
 
-test-all: $(INSTALLED) ## Run the tests and those that are left out of the gate
+test-all: $(EXTRAS_INSTALLED) ## Run the tests and those that are left out of the gate, with the extras they need
 	$(BIN)/python -m pytest -m ''
 
 check: $(INSTALLED) ## Lint, format, types, layers, configs, containers
@@ -57,5 +58,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,server]'
 	@touch $(INSTALLED)
+
+$(EXTRAS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,server,ray,sweep,parquet,docs]'
+	@touch $(EXTRAS_INSTALLED)
 
 .PHONY: help run test test-all check bench faults docs pictures ui stack clean
