@@ -29,7 +29,6 @@ from rnnpipe.store import Store, workspace_root
 from rnnpipe.tracking.addresses import resolve_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
 from rnnpipe.tracking.runs import CONFIG_NAME_TAG, PIPELINE_RUN_TAG, close_ghosts
-from rnnpipe.tracking.stranger import call_ahead, send_away
 from rnnpipe.training.journal import Event
 
 logger = logging.getLogger("rnnpipe.session")
@@ -57,7 +56,7 @@ class Session:
         self.stages: list[Stage] = []
         self.leaderboards: dict[str, Leaderboard] = {}  # by the outcome's run
         self.tracking_problem = ""
-        self.had_the_device, self.is_last_measured = False, False
+        self.had_the_device = False
         self._listeners: dict[str, Listener] = {}
         self._told: set[str] = set()
         self._telling = threading.Lock()
@@ -156,11 +155,6 @@ class Session:
                 self._importing = threading.Thread(target=_prepare_export, name="imports", daemon=True)
                 self._importing.start()
 
-    def measures_no_more(self, config: PipelineConfig) -> None:
-        """Hear that no clock runs; after the last one, the process is started that is to read the model back."""
-        if self.is_last_measured and config.registry.register_model:
-            call_ahead()
-
     def wait_for_imports(self) -> None:
         """Wait until nothing is imported any more: what is measured next wants a quiet machine."""
         if self._importing is not None:
@@ -236,7 +230,6 @@ def open_session() -> Iterator[Session]:
         _current = None
         opened.launcher.close()
         opened.close_engine()
-        send_away()
         opened.wait_for_imports()  # cut off in the middle, torch's import would end the process as a crash
         opened.runner.close()
 

@@ -119,7 +119,6 @@ def evaluate_all(
     """Measure each model on the test images, one after the other: nothing else runs while a clock does."""
     measured = []
     for each in trained:
-        session.is_last_measured = each is trained[-1]
         model = (each.training.digest, str(session.store.resolve(each.training).path))
         evaluation = evaluate_model(session, config, sequences, each.label, model)
         measured.append(each.model_copy(update={"evaluation": evaluation}))

@@ -117,15 +117,10 @@ def evaluate(recipe: Recipe, model_folder: str, sequences: Json, config: Pipelin
     folder = current.store.resolve(StageRef(**sequences)).path
 
     def build(target: Path) -> Json:
-        def look() -> None:
-            if (target / evaluation_job.MEASURED_FILE).exists():
-                current.measures_no_more(config)
-
         evaluation_job.prepare(target, Path(model_folder), folder, config, run=current.run)
         current.launcher.run(
-            evaluation_job.TARGET, target, while_waiting=look,
-            on_busy=lambda held: current.waits(f"test {label}", held, config),
-        )  # fmt: skip
+            evaluation_job.TARGET, target, on_busy=lambda held: current.waits(f"test {label}", held, config)
+        )
         current.had_the_device = True
         facts: Json = read_json(target / evaluation_job.RESULT_FILE)
         return facts

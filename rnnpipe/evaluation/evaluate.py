@@ -1,7 +1,6 @@
 """The evaluation stage: a trained net's predictions on one split, and everything measured on them."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +40,11 @@ LONG_FIELDS = ("per_class", "confusion", "reading", "robustness", "gradient_norm
 
 
 def build_evaluation(
-    model_folder: Path, sequences_folder: Path, config: PipelineConfig, folder: Path, *,
-    split: SplitName = "test", on_measured: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:  # fmt: skip
+    model_folder: Path, sequences_folder: Path, config: PipelineConfig, folder: Path, *, split: SplitName = "test"
+) -> dict[str, Any]:
     """Evaluate a model folder on a split, write report, predictions and figures, and return the facts.
 
     Only the config's sections `evaluation` and `execution` matter. The facts are the report's single figures.
-    `on_measured` is called once no clock runs any more: the rest bears other work beside it.
     Raises DataError where model and sequences don't belong together or the net's outputs aren't numbers,
     DeviceError where the device isn't there or its memory doesn't hold a single image.
     """
@@ -62,11 +59,10 @@ def build_evaluation(
         set_threads(threads)
         kernels, kernels_reason = use_kernels(network, device.torch, precision, config.execution.kernels)
         predictions = predict(network, x_NTI, spec, device.torch, config.evaluation.batch_size)
-        speed = Speed(**latency, latency_threads=latency_threads, **_throughput(network, x_NTI, spec, predictions))
-        on_measured()
         places_N = spread(len(labels_N), MAX_IMAGES)
         beliefs = read_along(network, x_NTI[places_N], spec, device.torch, config.evaluation.batch_size)
         bearing = robustness(network, x_NTI, labels_N, spec, device.torch)
+        speed = Speed(**latency, latency_threads=latency_threads, **_throughput(network, x_NTI, spec, predictions))
     probabilities_NK = predictions.probabilities_NK.numpy()
     if not np.isfinite(probabilities_NK).all():
         raise DataError(f"{model_folder}: the net's outputs are not finite", "train the model again")

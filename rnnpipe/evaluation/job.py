@@ -16,7 +16,6 @@ from rnnpipe.references import Recipe, StageRef
 
 JOB_FILE = "log/job.json"
 RESULT_FILE = "log/result.json"
-MEASURED_FILE = "log/measured"  # there from when no clock runs any more until the end
 TARGET = "rnnpipe.evaluation.job:evaluate"
 
 
@@ -41,14 +40,13 @@ def evaluation_recipe(
             "evaluation": evaluation.model_dump(mode="json"),
             "execution": execution.model_dump(mode="json", include=set(DECIDING)),
             "code": {name: sha256_tree(package / name) for name in ("evaluation", "models")},
-            **code_of(*VARIANTS.values()),
+            **code_of(*(each.build for each in VARIANTS.values())),
         },
     )
 
 
 def prepare(folder: Path, model_folder: Path, sequences_folder: Path, config: PipelineConfig, *, run: str) -> None:
     """Write the job that `evaluate` reads."""
-    (folder / MEASURED_FILE).unlink(missing_ok=True)  # of one that was killed
     job = {"model": str(model_folder), "sequences": str(sequences_folder), "run": run}
     write_json(folder / JOB_FILE, {**job, "config": config.as_json()})
 
@@ -71,9 +69,6 @@ def evaluate(folder: Path) -> None:
     device = resolve_device(config.execution.device)
     threads = threads_on(device.name, config.execution)
     with device_slot(device.name, Job(f"{config.name} evaluation", job["run"], threads), folder):
-        facts = build_evaluation(
-            Path(job["model"]), Path(job["sequences"]), config, folder, on_measured=(folder / MEASURED_FILE).touch
-        )
+        facts = build_evaluation(Path(job["model"]), Path(job["sequences"]), config, folder)
     write_json(folder / RESULT_FILE, facts)
-    for name in (JOB_FILE, MEASURED_FILE):
-        (folder / name).unlink()
+    (folder / JOB_FILE).unlink()

@@ -30,8 +30,6 @@ question = sys.stdin.readline()
 if not question:
     os._exit(0)
 asked = json.loads(question)
-mlflow.set_tracking_uri(asked["uri"])
-mlflow.set_registry_uri(asked["uri"])
 os.chdir(asked["folder"])
 model = mlflow.pyfunc.load_model(asked["model"])
 for batch in asked["batches"]:
@@ -44,15 +42,24 @@ class Stranger:
     """A clean process that predicts with one stored model.
 
     Started before the model is there, it imports meanwhile what loading takes; it ends with the block, and with
-    the process that started it, because its input does. One that `call_ahead` has started is taken.
+    the process that started it, because its input does.
     """
 
     def __init__(self, tracking_uri: str) -> None:
-        self._uri = tracking_uri
+        self._environment = {
+            **os.environ,
+            "MLFLOW_TRACKING_URI": tracking_uri,
+            "MLFLOW_REGISTRY_URI": tracking_uri,
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+            "MLFLOW_DEFAULT_PREDICTION_DEVICE": "cpu",
+            "OMP_NUM_THREADS": "1",  # beside other work, threads that wait for each other cost seconds
+        }
 
     def __enter__(self) -> Self:
-        called = _ahead.pop() if _ahead else None
-        self._process = called if called is not None and called.poll() is None else _start()
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-c", READ_BACK], env=self._environment, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
         return self
 
     def __exit__(
@@ -66,7 +73,7 @@ class Stranger:
 
         RegistrationError where the model can't be loaded or used, or takes ten minutes.
         """
-        question = {"model": model, "folder": str(folder), "batches": batches, "uri": self._uri}
+        question = {"model": model, "folder": str(folder), "batches": batches}
         try:
             _, told = self._process.communicate(f"{json.dumps(question)}\n", LOAD_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -74,33 +81,3 @@ class Stranger:
         if code := self._process.returncode:
             reason = mask_credentials((told.strip() or f"exit code {code}").splitlines()[-1])
             raise RegistrationError(f"{model} can't be used without rnnpipe: {reason}", FIX)
-
-
-_ahead: list[subprocess.Popen[str]] = []
-
-
-def call_ahead() -> None:
-    """Start what the next stranger will be, unless one is waiting: seconds before it is asked."""
-    if not _ahead:
-        _ahead.append(_start())
-
-
-def send_away() -> None:
-    """End a stranger who was called and not needed."""
-    while _ahead:
-        process = _ahead.pop()
-        process.kill()
-        process.communicate()
-
-
-def _start() -> "subprocess.Popen[str]":
-    environment = {
-        **os.environ,
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "MLFLOW_DEFAULT_PREDICTION_DEVICE": "cpu",
-        "OMP_NUM_THREADS": "1",  # beside other work, threads that wait for each other cost seconds
-    }
-    return subprocess.Popen(
-        [sys.executable, "-I", "-c", READ_BACK], env=environment, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
