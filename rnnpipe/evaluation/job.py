@@ -40,7 +40,7 @@ def evaluation_recipe(
             "evaluation": evaluation.model_dump(mode="json"),
             "execution": execution.model_dump(mode="json", include=set(DECIDING)),
             "code": {name: sha256_tree(package / name) for name in ("evaluation", "models")},
-            **code_of(*(each.build for each in VARIANTS.values())),
+            **code_of(*VARIANTS.values()),
         },
     )
 
