@@ -44,7 +44,7 @@ class Gang:
         ready, self._open = self._ray.wait(self._open, timeout=timeout_s)
         for reference in ready:
             listing = Answer.model_validate_json(self._ray.get(reference)).result()
-            if reference is self.references[0]:
+            if reference == self.references[0]:
                 return listing
         return None
 

@@ -92,7 +92,7 @@ def _train(asked: Order, host: str) -> Listing:
     _compare(training_recipe(sequences.ref, asked.config, variant, asked.seed), asked.recipe)
     task = NodeTask(asked, exchange, sequences.path, host)
     if asked.node:
-        return take_part(exchange, asked, task.lend)
+        return take_part(exchange, asked, task.work)
     own = Store(workspace_root() / "node")  # the driver may have this very workspace, and waits there
     entry = own.ensure(asked.recipe, task.lead, asked.run)
     output = _send(exchange, asked.place, entry)
@@ -120,18 +120,15 @@ class NodeTask:
             handover.leave()
 
         try:
-            self._work(folder, "", tell)
+            self.work(folder, "", tell)
         except BaseException:  # asked to stop, it has left a checkpoint of the update under way
             handover.leave_at_last()
             raise
         announcement.end()
         return collect(folder)
 
-    def lend(self, folder: Path, leader: str, watch: Callable[[], None]) -> None:
-        """Have processes take part in what another node leads; ClusterError where that is gone."""
-        self._work(folder, leader, watch)
-
-    def _work(self, folder: Path, leader: str, while_waiting: Callable[[], None]) -> None:
+    def work(self, folder: Path, leader: str, while_waiting: Callable[[], None]) -> None:
+        """Have processes train, for another node if it is the `leader`; ClusterError where that is gone."""
         asked, config = self.asked, self.asked.config
         nodes = config.execution.ray.nodes
         host = self.host if nodes > 1 else ""  # alone it stays on loopback

@@ -13,9 +13,8 @@ from rnnpipe.errors import ClusterError, StorageError
 from rnnpipe.exchange import Exchange, Listing
 from rnnpipe.files import read_json, scratch_folder
 from rnnpipe.orders import Order, output_of
-from rnnpipe.training.job import MEETING_FILE
+from rnnpipe.training.job import ADDRESS, MEETING_FILE
 
-ADDRESS = "address"
 POLL_S, LOOK_S = 1.0, 5.0
 
 Lend = Callable[[Path, str, Callable[[], None]], None]

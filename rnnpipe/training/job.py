@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 JOB_FILE = "log/job.json"
 RESULT_FILE = "log/result.json"
-MEETING_FILE = "log/meeting.json"  # of the node that leads others: the address that they are told
+MEETING_FILE, ADDRESS = "log/meeting.json", "address"  # of the node that leads others: what they are told
 TARGET = "rnnpipe.training.job:train"
 PACKAGE = Path(__file__).parents[1]
 CODE_FOLDERS = ("models", "training")

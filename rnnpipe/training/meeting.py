@@ -19,7 +19,7 @@ from torch.distributed import FileStore, PrefixStore, Store, TCPStore  # type: i
 
 from rnnpipe.errors import ClusterError
 from rnnpipe.files import write_json
-from rnnpipe.training.job import MEETING_FILE, Part
+from rnnpipe.training.job import ADDRESS, MEETING_FILE, Part
 
 ATTEMPT, ASKED, READY = "attempt", "asked for another", "ready for "  # counters of the server
 POLL_S = 0.2
@@ -69,7 +69,7 @@ class LeadingMeeting:
         self._store = TCPStore(
             part.host, port, is_master=True, wait_for_workers=False, master_listen_fd=listener.detach()
         )
-        write_json(folder / MEETING_FILE, {"address": self._address})
+        write_json(folder / MEETING_FILE, {ADDRESS: self._address})
 
     def next(self) -> str:
         """Begin an attempt, as often as somebody asks, until all nodes are ready for it; return where it meets."""

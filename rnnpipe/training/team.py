@@ -76,7 +76,7 @@ class Member:
 
     place: int
     processes: int
-    part: Part = Part()  # noqa: RUF009 (frozen)
+    part: Part
 
     @property
     def rank(self) -> int:
