@@ -15,7 +15,7 @@ def train_here(order: str) -> str:
     """Do a node's part of a training, known by the address by which its cluster knows it."""
     import ray
 
-    return train_on_node(order, str(ray.util.get_node_ip_address()))  # type: ignore[no-untyped-call]
+    return train_on_node(order, str(ray.util.get_node_ip_address()))
 
 
 class Gang:
