@@ -4,18 +4,11 @@ Shapes: B sequences, T steps (of the longest), I inputs a step, H neurons, D dir
 values may be anything.
 """
 
-from collections.abc import Callable, Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-OPERATIONS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
-    "RNN_TANH": torch.rnn_tanh,
-    "RNN_RELU": torch.rnn_relu,
-    "GRU": torch.gru,
-    "LSTM": torch.lstm,
-}
+from rnnpipe.models.functional import run_layers
 
 
 def split_off_padding(x_BTI: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,19 +46,10 @@ def final_states(layers: nn.RNNBase, x_BTI: Tensor, lengths_B: Tensor) -> Tensor
         return at_end(states_BTH, lengths_B)
     for number in range(layers.num_layers):
         ahead, back = layers.all_weights[2 * number : 2 * number + 2]
-        ahead_BTH = _states(layers, x_BTI, ahead)
-        back_BTH = _states(layers, turned_round(x_BTI, lengths_B), back)
+        ahead_BTH, _ = run_layers(layers, x_BTI, ahead, 1)
+        back_BTH, _ = run_layers(layers, turned_round(x_BTI, lengths_B), back, 1)
         if number == layers.num_layers - 1:
             return torch.cat([at_end(ahead_BTH, lengths_B), at_end(back_BTH, lengths_B)], dim=1)
         x_BTI = torch.cat([ahead_BTH, turned_round(back_BTH, lengths_B)], dim=2)
         x_BTI = functional.dropout(x_BTI, layers.dropout, layers.training)
     raise AssertionError("there is one layer at least")
-
-
-def _states(layers: nn.RNNBase, x_BTI: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """Return the states of one layer in one direction after each step, (B, T, H)."""
-    start_LBH = x_BTI.new_zeros(1, x_BTI.shape[0], layers.hidden_size)
-    start = [start_LBH, start_LBH] if layers.mode == "LSTM" else start_LBH
-    options = (layers.bias, 1, 0.0, layers.training, False, True)
-    states_BTH: Tensor = OPERATIONS[layers.mode](x_BTI, start, weights, *options)[0]
-    return states_BTH

@@ -13,7 +13,7 @@ from rnnpipe.models.classifier import SequenceClassifier
 from rnnpipe.models.initialization import seeded_weights
 from rnnpipe.models.kernels.library import KernelsMissingError, library_path
 from rnnpipe.models.kernels.passes import final_state
-from rnnpipe.models.kernels.slices import OPERATIONS, sliced_state
+from rnnpipe.models.kernels.slices import sliced_state
 from rnnpipe.models.layers import Layers
 from rnnpipe.runtime import Precision, give_threads_to_kernels
 
@@ -40,8 +40,8 @@ def use_kernels(
         )
     compute = None if missing else final_state
     if isinstance(network.encoder, Layers):
-        if missing and not unfit and network.encoder.layers.mode in OPERATIONS:
-            compute = sliced_state  # for an LSTM torch uses its own threads well
+        if missing and not unfit:
+            compute = sliced_state
         network.encoder.compute = compute
     give_threads_to_kernels(compute is not None)
     reason = f"torch: {missing}" if missing else kernels_here()

@@ -5,24 +5,19 @@ depends on no other, so a thread can take its rows through all layers and steps,
 Shapes: B sequences, T steps, I inputs a step, H neurons.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rnnpipe.models.functional import run_layers
 from rnnpipe.models.kernels.passes import in_threads, keeps_and_weights
 from rnnpipe.runtime import num_threads
 
-OPERATIONS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
-    "RNN_TANH": torch.rnn_tanh,
-    "RNN_RELU": torch.rnn_relu,
-    "GRU": torch.gru,
-}
-
 
 def sliced_state(layers: nn.RNNBase, x_BTI: Tensor) -> Tensor:
-    """Return the last layer's last state, h_BH, of a plain net or GRU in one direction, without dropout."""
+    """Return the last layer's last state, h_BH, of layers in one direction, without dropout."""
     keeps, *parameters = keeps_and_weights(layers)
     if num_threads() == 1:
         return _state(layers, x_BTI, parameters)
@@ -32,11 +27,8 @@ def sliced_state(layers: nn.RNNBase, x_BTI: Tensor) -> Tensor:
 
 def _state(layers: nn.RNNBase, x_BTI: Tensor, parameters: Sequence[Tensor]) -> Tensor:
     """Return the last layer's last state: what the module calls, but with weights given, as threads share it."""
-    start_LBH = x_BTI.new_zeros(layers.num_layers, len(x_BTI), layers.hidden_size)
-    compute, options = OPERATIONS[layers.mode], (layers.bias, layers.num_layers, 0.0, layers.training, False, True)
-    _, last_LBH = compute(x_BTI, start_LBH, parameters, *options)
-    state_BH: Tensor = last_LBH[-1]
-    return state_BH
+    _, last_LBH = run_layers(layers, x_BTI, parameters, layers.num_layers)
+    return last_LBH[-1]
 
 
 class _Sliced(torch.autograd.Function):
