@@ -13,10 +13,10 @@ help: ## List the targets
 run: $(INSTALLED) ## Run the main job (CONFIG=configs/quickstart.yaml)
 	$(BIN)/rnnpipe run $(CONFIG)
 
-test: $(INSTALLED) ## Run the tests
+test: $(EXTRAS_INSTALLED) ## Run the tests, with the extras they need
 	$(BIN)/python -m pytest
 
-test-all: $(EXTRAS_INSTALLED) ## Run the tests and those that are left out of the gate, with the extras they need
+test-all: $(EXTRAS_INSTALLED) ## Run the tests and those that are left out of the gate
 	$(BIN)/python -m pytest -m ''
 
 check: $(INSTALLED) ## Lint, format, types, layers, configs, containers

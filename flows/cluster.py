@@ -18,7 +18,7 @@ from typing import Any
 from flows.engine import INSTALL, Work
 from flows.gang import GRACE_S, Gang
 from rnnpipe.config import PipelineConfig, RayConfig
-from rnnpipe.errors import ClusterError, ConfigError, DeviceError, TrainingError
+from rnnpipe.errors import ClusterError, ConfigError, DeviceError, StorageError, TrainingError
 from rnnpipe.exchange import Listing
 from rnnpipe.files import read_json, scratch_folder
 from rnnpipe.handover import Handover, Mirror, show
@@ -74,7 +74,11 @@ class RayEngine:
             return output.facts
 
         entry = self._store.ensure(work.recipe, build, work.run)
-        self._exchange.remove(order.place)
+        try:  # the output first: what is half removed must not pass for a training that has ended
+            self._exchange.remove(output_of(order.place))
+            self._exchange.remove(order.place)
+        except StorageError as error:
+            logger.warning("%s; what nodes left of a training stays there", error.message)
         return entry
 
     def _order(self, work: Work) -> Order:

@@ -100,6 +100,7 @@ class DirectRunner:
     def widen(self, threads: int) -> None:
         """Use a larger pool from now on."""
         if threads > MAX_THREADS:
+            self._threads.shutdown(wait=False)  # what is under way there ends
             self._threads = ThreadPoolExecutor(threads, "rnnpipe-task")
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from flows.tasks import Json
 from flows.why import TRAINING_STAGE
 from rnnpipe.config import PipelineConfig
 from rnnpipe.config.trials import overrides_of, trial_config
-from rnnpipe.errors import ClusterError, ConfigError, DataError, DeviceError, RnnpipeError, StorageError, explained
+from rnnpipe.errors import ClusterError, DataError, DeviceError, RnnpipeError, StorageError, explained
 from rnnpipe.references import Recipe, StageRef
 from rnnpipe.sweeping.facts import TrialFacts
 from rnnpipe.sweeping.study import Study, Trial
@@ -123,15 +123,15 @@ class Trials:
         return room
 
     def _begin(self, trial: Trial) -> list[UnderWay]:
-        """Submit a trial's trainings; nothing where its values make no config, which is told to Optuna."""
+        """Submit a trial's trainings; nothing where its values make no config or no sequences: Optuna is told."""
         goes_on = "goes on: " if trial.was_begun else ""
         self._session.progress.stage(f"trial {trial.number}", goes_on + "  ".join(overrides_of(trial.values)))
         try:
             config = trial_config(self._config, trial.values)
-        except ConfigError as error:
+            sequences = self._sequences_of(config)
+        except RnnpipeError as error:
             self._fail(trial, error, {})
             return []
-        sequences = self._sequences_of(config)
         one = UnderWay(trial, config, sequences, Watch(self._study, trial.number, config))
         for seed in config.seeds:
             self._submit(one, label_of(trial.number, seed, config), seed)
@@ -191,10 +191,13 @@ class Trials:
         self._recorded[number] = self._session.submit(record_trial, trial=trial, number=number, **arguments)
 
     def record_all(self) -> None:
-        """Make MLflow hold every trial that has ended, whoever ran it; TrackingError where it can't be reached."""
+        """Make MLflow hold every trial that has ended, whoever ran it; TrackingError where it can't be reached.
+
+        A trial whose values made no training has nothing to hold.
+        """
         for facts in self._study.trials():
             recorded = self._recorded.pop(facts.number, None)
-            if facts.state != "running" and (recorded is None or recorded.exception()):
+            if facts.state != "running" and facts.trainings and (recorded is None or recorded.exception()):
                 self._record(facts.number)
                 self._recorded.pop(facts.number).result()
 

@@ -30,6 +30,7 @@ from rnnpipe.references import Reference
 
 LISTING = "listing.json"
 SEAL = "seal"
+WHERE = "in execution.ray.exchange or RNNPIPE_EXCHANGE"
 Result = TypeVar("Result")
 
 
@@ -67,8 +68,8 @@ class FilePlace:
             self._files, self._root = fsspec.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise ConfigError(
-                f"execution.ray.exchange = {mask_credentials(url)}: {error}",
-                "install the fsspec package for it on every machine, or name another place",
+                f"the exchange {mask_credentials(url)} can't be used: {mask_credentials(str(error))}",
+                f"install the fsspec package for it on every machine, or name another place {WHERE}",
             ) from None
 
     def put(self, path: Path, name: str) -> None:
@@ -168,7 +169,8 @@ class Exchange:
         return self._told(lambda: self._place.names(folder))
 
     def remove(self, folder: str) -> None:
-        """Remove a folder with all in it."""
+        """Remove a folder with all in it: its listing first, as without one nothing is found there."""
+        self._told(lambda: self._place.remove(f"{folder}/{LISTING}"))
         self._told(lambda: self._place.remove(folder))
 
     def _shown(self, folder: str) -> str:
@@ -184,5 +186,5 @@ class Exchange:
             reason = mask_credentials(str(error)) or type(error).__name__
             raise StorageError(
                 f"the exchange {mask_credentials(self.url)} fails: {reason}",
-                "see that every machine reaches it and may write there (execution.ray.exchange, RNNPIPE_EXCHANGE)",
+                f"see that every machine reaches it and may write there, or name another place {WHERE}",
             ) from error

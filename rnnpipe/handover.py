@@ -112,14 +112,15 @@ class Handover:
                 return
             names = sorted(path.relative_to(packed).as_posix() for path in packed.rglob("*") if path.is_file())
             self._exchange.put(self._own, packed, names, {NEWEST: name})
-        if not self._has_left:  # what others left is no longer needed, and older
-            self._remove_others()
+        if not self._has_left:
+            self._remove_older(name)
         self._left, self._has_left = name, True
 
-    def _remove_others(self) -> None:
-        for other in self._exchange.folders(self._place):
-            if other.startswith(WORK) and f"{self._place}/{other}" != self._own:
-                self._exchange.remove(f"{self._place}/{other}")
+    def _remove_older(self, own: str) -> None:
+        """Remove what others left and nobody needs; who is taken for dead may work on, and leave what is older."""
+        for newest, folder, _ in begun(self._exchange, self._place):
+            if folder != self._own and newest <= own:
+                self._exchange.remove(folder)
 
 
 def begun(exchange: Exchange, place: str) -> list[tuple[str, str, Listing]]:

@@ -24,6 +24,7 @@ from rnnpipe.errors import (
     ConfigError,
     DataError,
     DeviceError,
+    DownloadError,
     RnnpipeError,
     StorageError,
     explained,
@@ -45,6 +46,12 @@ MLFLOW = "mlflow-artifacts:"
 FIX_CODE = "install the same rnnpipe and the same packages on every node"
 
 logger = logging.getLogger(__name__)
+
+# Mirrors and exchanges fail for moments; Ray itself tries again only where a node is gone.
+again = retry(
+    retry=retry_if_exception_type((StorageError, DownloadError)), wait=wait_exponential(multiplier=2, max=30),
+    stop=stop_after_attempt(5), reraise=True,
+)  # fmt: skip
 
 
 def open_exchange(url: str) -> Exchange:
@@ -85,7 +92,7 @@ def train_on_node(order: str, host: str) -> str:
 
 def _train(asked: Order, host: str) -> Listing:
     exchange = open_exchange(asked.exchange)
-    if done := exchange.find(output_of(asked.place)):
+    if done := again(exchange.find)(output_of(asked.place)):
         return done
     sequences = _sequences(Store.of_workspace(), exchange, asked)
     variant = asked.config.variants[asked.variant]
@@ -112,7 +119,7 @@ class NodeTask:
     def lead(self, folder: Path) -> dict[str, Any]:
         """Train in a folder, from what others left, and leave checkpoints for others; return the facts."""
         handover = Handover(self.exchange, self.asked.place, folder)
-        handover.take()
+        again(handover.take)()
         announcement = Announcement(self.exchange, self.asked, folder)
 
         def tell() -> None:
@@ -142,10 +149,7 @@ class NodeTask:
         )  # fmt: skip
 
 
-@retry(
-    retry=retry_if_exception_type(StorageError), wait=wait_exponential(multiplier=2, max=30),
-    stop=stop_after_attempt(5), reraise=True,
-)  # fmt: skip
+@again
 def _send(exchange: Exchange, place: str, entry: Entry) -> Listing:
     return send(exchange, output_of(place), entry)
 
@@ -155,6 +159,7 @@ def send(exchange: Exchange, folder: str, entry: Entry) -> Listing:
     return exchange.put(folder, entry.path, read_json(entry.path / MANIFEST)["files"], entry.ref.facts)
 
 
+@again
 def _sequences(store: Store, exchange: Exchange, asked: Order) -> Entry:
     """Return the sequences: those that are here, that the driver has sent, or made of images from a mirror."""
     try:

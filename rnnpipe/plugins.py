@@ -83,7 +83,7 @@ def _load(entry: EntryPoint, kind: type[Spec]) -> tuple[Spec | None, str]:
         return None, "a name is lower-case letters, digits and dashes"
     try:
         found = entry.load()
-    except Exception as error:  # whatever the import of a stranger's module raises
+    except (Exception, SystemExit) as error:  # whatever the import of a stranger's module raises
         return None, f"{entry.value} can't be imported: {type(error).__name__}: {error}"
     if not isinstance(found, kind):
         return None, f"{entry.value} is a {type(found).__name__}, not a {kind.__name__}"

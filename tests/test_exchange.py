@@ -82,11 +82,29 @@ def test_a_listing_that_is_damaged_is_none(exchange: Exchange, source: Path, tmp
     assert exchange.find(PLACE) is None
 
 
+def test_what_is_half_removed_is_not_found(
+    exchange: Exchange, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange.put(PLACE, source, ["weights"], {})
+    remove = FilePlace.remove
+
+    def fail_at_folders(self: FilePlace, name: str) -> None:
+        if not name.endswith(LISTING):
+            raise OSError("gone")
+        remove(self, name)
+
+    monkeypatch.setattr(FilePlace, "remove", fail_at_folders)
+    with pytest.raises(StorageError, match="gone"):
+        exchange.remove(PLACE)
+    assert left(tmp_path) == {sha256_file(source / "weights")} and exchange.find(PLACE) is None
+
+
 def test_a_place_that_fails_or_is_unknown_is_told(source: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     exchange = Exchange(FilePlace(str(tmp_path / "file")), "s3://me:secret@bucket")
     with pytest.raises(StorageError, match=r"the exchange s3://\*\*\*@bucket fails") as failed:
         exchange.put(PLACE, source, ["weights"], {})
     assert "RNNPIPE_EXCHANGE" in failed.value.fix
-    with pytest.raises(ConfigError, match=r"execution\.ray\.exchange = nowhere://x"):
-        FilePlace("nowhere://x")
+    with pytest.raises(ConfigError, match=r"the exchange nowhere://\*\*\*@x can't be used") as unknown:
+        FilePlace("nowhere://me:secret@x")
+    assert "secret" not in str(unknown.value) and "RNNPIPE_EXCHANGE" in unknown.value.fix

@@ -80,6 +80,14 @@ def test_another_machine_takes_over_the_newest(exchange: Exchange, tmp_path: Pat
     assert newest == STEP.format(20)
 
 
+def test_who_was_taken_for_dead_removes_nothing_newer(exchange: Exchange, tmp_path: Path) -> None:
+    Handover(exchange, PLACE, go_on(tmp_path / "other", 9)).leave()
+    slow = Handover(exchange, PLACE, tmp_path / "slow")
+    go_on(tmp_path / "slow", 5)
+    slow.leave()
+    assert {newest for newest, _, _ in begun(exchange, PLACE)} == {STEP.format(5), STEP.format(9)}
+
+
 def test_of_damaged_work_the_older_is_taken(exchange: Exchange, tmp_path: Path) -> None:
     Handover(exchange, PLACE, go_on(tmp_path / "one", 4)).leave()
     old = tmp_path / "old"

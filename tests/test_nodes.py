@@ -10,7 +10,7 @@ from workspaces import TINY, store_data
 from rnnpipe import nodes
 from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import DataError, RnnpipeError, TrainingError
-from rnnpipe.exchange import Listing
+from rnnpipe.exchange import FilePlace, Listing
 from rnnpipe.files import read_json
 from rnnpipe.handover import Handover
 from rnnpipe.nodes import open_exchange, send, train_on_node
@@ -108,6 +108,23 @@ def test_a_node_goes_on_where_another_was_stopped_and_makes_the_same(
     assert "weights.safetensors" in content
     assert {name: output.files[name] for name in content} == {name: files[name] for name in content}
     assert JOURNAL_FILE in output.files
+
+
+def test_a_place_that_fails_for_a_moment_is_asked_again(
+    sequences: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = order(sequences, tmp_path / "shared")
+    output = open_exchange(asked.exchange).put(output_of(asked.place), sequences.path, [MANIFEST], {})
+    get, failures = FilePlace.get, [OSError("503"), OSError("503 again")]
+
+    def fail_twice(place: FilePlace, name: str, path: Path) -> None:
+        if failures:
+            raise failures.pop()
+        get(place, name, path)
+
+    monkeypatch.setattr(FilePlace, "get", fail_twice)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    assert done(asked) == output and not failures
 
 
 def test_what_would_come_out_otherwise_is_not_trained(sequences: Entry, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "ASTRAY = Thing(3, 'no_such_package_of_test.nets:A')\n"
     )
     (tmp_path / "broken_of_test.py").write_text("import no_such_module\n")
+    (tmp_path / "exiting_of_test.py").write_text("raise SystemExit(3)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     plugins._digest.cache_clear()  # other tests have packages of the same names
     return tmp_path
@@ -70,6 +71,7 @@ def test_a_name_that_two_have_belongs_to_neither(site: Path) -> None:
     ("name", "value", "reason"),
     [
         ("x", "broken_of_test:X", "can't be imported: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("x", "exiting_of_test:X", "can't be imported: SystemExit: 3"),
         ("x", "things_of_test:NONE", "can't be imported: AttributeError"),
         ("x", "things_of_test:TEXT", "things_of_test:TEXT is a str, not a Thing"),
         ("x", "things_of_test:ASTRAY", "no package 'no_such_package_of_test' is installed"),

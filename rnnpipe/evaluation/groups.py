@@ -39,7 +39,8 @@ def summarise(correct_SN: Mapping[str, Correct]) -> tuple[VariantSummary, ...]:
     """
     means = {label: float(each_SN.mean()) for label, each_SN in correct_SN.items()}
     labels = sorted(means, key=lambda label: (-means[label], label))
-    threshold = SIGNIFICANCE / max(1, len(labels) - 1)  # Bonferroni: each variant is compared once
+    # Bonferroni over all pairs: which of them are compared hangs on who comes out best.
+    threshold = SIGNIFICANCE / max(1, len(labels) * (len(labels) - 1) // 2)
     summaries, leader, group = [], labels[0], 1
     for label in labels:
         if label != leader and separation(correct_SN[leader], correct_SN[label]) <= threshold:

@@ -84,15 +84,16 @@ def _storage(url: str) -> Any:
 
 
 @contextlib.contextmanager
-def hold_sweep(storage: Any, name: str) -> Iterator[None]:
+def hold_sweep(storage: Any, name: str) -> Iterator[Callable[[], object]]:
     """Hold a sweep for the length of the block; if another process does, say so and wait. Any death lets go.
 
-    So a trial that counts as running when a sweep is opened is one that was killed.
+    So a trial that counts as running when a sweep is opened is one that was killed. Yields a check that raises
+    what SQLAlchemy does where Postgres is no longer reached by the connection that holds it.
     """
     engine = storage.engine
     if engine.dialect.name == "sqlite":
         with hold(FileLock(f"{engine.url.database}.{name}.lock"), f"the sweep {name}"):
-            yield
+            yield lambda: None
         return
     from sqlalchemy import func, select
 
@@ -102,7 +103,7 @@ def hold_sweep(storage: Any, name: str) -> Iterator[None]:
             logger.warning("another process is at work on the sweep %s; this run waits and uses the result", name)
             connection.execute(select(func.pg_advisory_lock(key)))
         try:
-            yield
+            yield lambda: connection.scalar(select(1))
         finally:
             with contextlib.suppress(Exception):  # a connection that is lost has let go
                 connection.execute(select(func.pg_advisory_unlock(key)))

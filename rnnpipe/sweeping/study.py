@@ -6,7 +6,7 @@ own, as one that was made anew after a kill would propose what it has proposed b
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,16 +44,19 @@ def open_study(workspace: Path, name: str, config: PipelineConfig) -> "Iterator[
     assert config.sweep is not None
     url = check_storage(workspace)
     storage = open_storage(url)
-    with hold_sweep(storage, name):
-        yield Study(storage, name, config, url)
+    with hold_sweep(storage, name) as check_held:
+        yield Study(storage, name, config, url=url, check_held=check_held)
 
 
 class Study:
     """The trials of a sweep; safe to use from many threads of one process."""
 
-    def __init__(self, storage: Any, name: str, config: PipelineConfig, url: str) -> None:
+    def __init__(
+        self, storage: Any, name: str, config: PipelineConfig, *, url: str, check_held: Callable[[], object]
+    ) -> None:
+        """Open it; `check_held` raises where another process may have it by now."""
         assert config.sweep is not None
-        self.lock, self.url = threading.RLock(), url
+        self.lock, self.url, self._check_held = threading.RLock(), url, check_held
         self.name, self._plan, self._storage = name, config.sweep, storage
         self._trials: dict[int, optuna.Trial] = {}
         self._open(name, round(config.training_of(config.variants[0]).epochs * SHARE_BEFORE_PRUNING))
@@ -77,6 +80,7 @@ class Study:
     @guarded
     def next(self) -> Trial | None:
         """Return the next trial, first those that were begun and not told of; None after the last."""
+        self._check_held()
         was_begun = bool(self._begun)
         number = self._begun.pop(0) if was_begun else len(self._all())
         if not was_begun and number >= self._plan.trials:
@@ -115,6 +119,7 @@ class Study:
     def tell(self, number: int, state: State, accuracy: float | None = None, **about: Any) -> None:
         """Tell how a trial ended: its accuracy if it is complete, and of `about` what `TrialFacts` has."""
         assert set(about) <= set(ABOUT)
+        self._check_held()
         trial = self._trials.pop(number)
         for name, value in about.items():
             trial.set_user_attr(name, value)

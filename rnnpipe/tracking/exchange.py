@@ -7,6 +7,7 @@ from pathlib import Path
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import ConfigError
 from rnnpipe.files import scratch_folder
 
@@ -22,7 +23,8 @@ class MlflowPlace:
             self._artifacts = get_artifact_repository(uri)
         except MlflowException as error:
             raise ConfigError(
-                f"execution.ray.exchange = {uri}: {error.message.splitlines()[0]}",
+                f"the exchange {mask_credentials(uri)} can't be used:"
+                f" {mask_credentials(error.message.splitlines()[0])}",
                 "set MLFLOW_TRACKING_URI to the http address of an MLflow server, on every machine",
             ) from None
 

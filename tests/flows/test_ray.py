@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+from tracking_helpers import mlflow_server
 from workspaces import ROOT, Workspace, free_port, wait_for
 
 from rnnpipe.files import read_json, sha256_file
@@ -16,7 +17,7 @@ from rnnpipe.processes.lifetime import stop_process
 from rnnpipe.store import MANIFEST
 from rnnpipe.training.journal import read_journal
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+pytestmark = pytest.mark.timeout(3000)
 
 ray = pytest.importorskip("ray")
 LOOPBACK, EPOCHS, PATIENCE_S = "127.0.0.1", 40, 1200.0
@@ -25,12 +26,22 @@ UNREGISTERED = {"register_model": False}
 TRAINING = {"batch_size": 8, "learning_rate": 0.003, "preflight": False}
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Where the nodes leave files for each other, the folder in which they lie, and what each machine has to know."""
+
+    url: str
+    folder: Path
+    variables: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass
 class Nodes:
     """A cluster on this machine, each node with a folder of its own, which stands for a machine's disk."""
 
     folder: Path
     cluster: Any
+    variables: dict[str, str]
     homes: dict[str, Path] = field(default_factory=dict)
     nodes: dict[str, Any] = field(default_factory=dict)
 
@@ -38,7 +49,7 @@ class Nodes:
         self.homes[name] = self.folder / name / "home"
         variables = {
             "RNNPIPE_HOME": str(self.homes[name]), "RNNPIPE_LOCKS": str(self.folder / name / "locks"),
-            "PYTHONPATH": os.environ["PYTHONPATH"], "RAY_worker_niceness": "0",
+            "PYTHONPATH": os.environ["PYTHONPATH"], "RAY_worker_niceness": "0", **self.variables,
         }  # fmt: skip
         self.nodes[name] = self.cluster.add_node(
             num_cpus=cpus, num_gpus=0, node_ip_address=LOOPBACK, env_vars=variables, include_dashboard=False,
@@ -65,15 +76,29 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Nodes]:
+def shared(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Shared]:
+    """A folder, or an MLflow server's artifacts: then the nodes share no disk."""
+    if getattr(request, "param", "folder") == "folder":
+        yield Shared(str(tmp_path / "exchange"), tmp_path / "exchange")
+        return
+    (tmp_path / "server").mkdir()
+    with mlflow_server(tmp_path / "server") as (uri, _):
+        folder = tmp_path / "server" / "mlartifacts" / "exchange"
+        yield Shared("mlflow-artifacts:/exchange", folder, {"MLFLOW_TRACKING_URI": uri})
+
+
+@pytest.fixture
+def nodes(
+    tmp_path: Path, shared: Shared, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Nodes]:
     """Three nodes, of one CPU each if nothing else is said. The first one has to live: it holds the cluster."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(dict.fromkeys([str(ROOT), *others])))
-    nodes = Nodes(tmp_path, Cluster())
-    for name, cpus in zip(("first", "second", "third"), getattr(request, "param", (1, 1, 1)), strict=True):
+    nodes, of_a_node = Nodes(tmp_path, Cluster(), shared.variables), getattr(request, "param", (1, 1, 1))
+    for name, cpus in zip(("first", "second", "third"), of_a_node, strict=True):
         nodes.add(name, cpus)
     nodes.cluster.wait_for_nodes()
     yield nodes
@@ -126,16 +151,19 @@ def leaderboard(workspace: Workspace) -> list[Any]:
     return [{name: row[name] for name in row if name not in measured} for row in rows]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", ["folder", "mlflow"], indirect=True)
 def test_a_node_dies_and_its_training_ends_elsewhere_with_the_same_bytes(
-    nodes: Nodes, make_driver: Any, tmp_path: Path
+    nodes: Nodes, shared: Shared, make_driver: Any
 ) -> None:
     driver, alone = make_driver("driver"), make_driver("alone")
-    options = {"address": nodes.cluster.address, "exchange": str(tmp_path / "exchange")}
+    driver.environment |= shared.variables
+    options = {"address": nodes.cluster.address, "exchange": shared.url}
     with driver.start("run", config_of(driver, EPOCHS, engine="ray", ray=options)) as process:
 
         def checkpoints(name: str) -> list[Path]:
             """Return the listings of what this node's trainings have left for others."""
-            places = [tmp_path / "exchange/trainings" / path.name for path in nodes.trainings(name)]
+            places = [shared.folder / "trainings" / path.name for path in nodes.trainings(name)]
             return [path for place in places for path in place.glob("work-*/listing.json")]
 
         wait_for(
@@ -156,11 +184,12 @@ def test_a_node_dies_and_its_training_ends_elsewhere_with_the_same_bytes(
     for name in ("first", "third"):
         assert list(nodes.homes[name].glob(f"store/sequences/*/{MANIFEST}")), "it made the sequences itself"
         assert nodes.trainings(name) == []
-    assert not list((tmp_path / "exchange/trainings").iterdir())
+    assert not list(shared.folder.glob("trainings/*"))
     again = driver.rnnpipe("run", config_of(driver, EPOCHS, engine="local", ray=options))
     assert again.code == 0 and "skipped" in again.out + again.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nodes", [(0, 1, 1)], indirect=True)
 @pytest.mark.parametrize("role", ["leads", "lends"])
 def test_two_nodes_share_a_training_and_one_dies(
@@ -234,6 +263,7 @@ def test_a_training_that_no_node_has_room_for_is_told(make_driver: Any) -> None:
     assert done.code == 7 and "a training is to get 1000 CPUs" in done.err and "execution.ray.cpus" in done.err
 
 
+@pytest.mark.slow
 def test_a_sweep_on_a_cluster_finds_what_one_on_this_machine_finds(make_driver: Any) -> None:
     pytest.importorskip("optuna")
     plan = {

@@ -139,6 +139,22 @@ def test_a_config_without_a_sweep_or_with_a_wrong_one_starts_nothing(
     assert storage.code == 2 and "no sweep can be kept" in storage.err and "secret" not in storage.err
 
 
+def test_a_trial_whose_images_can_t_be_read_so_fails_and_the_sweep_goes_on(
+    workspace: Workspace, call: Callable[..., Done]
+) -> None:
+    space = {"sequence.patch_size": {"choices": [2, 3]}}  # digits have 8 x 8 pixels
+    plan = {"trials": 4, "parallel": 1, "sampler": "random", "parameters": space}
+    sequence = {"name": "patches", "patch_size": 2}
+    config = workspace.config(
+        "patches", variants=GRU, training={**TRAINING, "epochs": 1}, sequence=sequence, sweep=plan
+    )
+    for swept in (call("sweep", config), call("sweep", config)):
+        assert swept.code == 0, swept.err
+        facts = facts_of(workspace, "patches")
+        found = {each.values["sequence.patch_size"]: (each.state, "patch" in each.error) for each in facts.trials}
+        assert len(facts.trials) == 4 and found == {2: ("complete", False), 3: ("failed", True)}
+
+
 @pytest.mark.slow
 def test_trials_are_pruned_through_their_process_and_told_so(
     workspace: Workspace, call: Callable[..., Done]

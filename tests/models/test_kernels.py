@@ -276,7 +276,9 @@ def test_torch_in_slices_has_the_same_bits_in_each_run_and_goes_back_once(kind: 
     first, second = (outputs_and_gradients(sliced_state, layers, x_BTI) for _ in range(2))
     assert all(map(torch.equal, first, second))
     with torch.inference_mode():
-        assert torch.allclose(sliced_state(layers, x_BTI), first[0], atol=1e-6)  # oneDNN's LSTM has other bits here
+        assert torch.allclose(
+            sliced_state(layers, x_BTI), first[0], atol=1e-6
+        )  # oneDNN's LSTM has other bits here
     state_BH = sliced_state(layers, x_BTI)
     torch.autograd.grad(state_BH.sum(), list(layers.parameters()), retain_graph=True)
     with pytest.raises(RuntimeError, match="computed before"):

@@ -141,6 +141,20 @@ def test_a_sweep_is_held_by_one_process(tmp_path: Path) -> None:
         other.kill()
 
 
+def test_a_sweep_that_another_process_may_have_by_now_ends(tmp_path: Path) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    lost = OperationalError("SELECT 1", {}, Exception("the connection is closed"))
+    with open_study(tmp_path, "a", config_of(trials=2)) as study:
+        trial = study.next()
+        assert trial is not None
+        study._check_held = lambda: (_ for _ in ()).throw(lost)
+        for ask in (study.next, lambda: study.tell(trial.number, "complete", 0.5)):
+            with pytest.raises(StorageError, match="the connection is closed"):
+                ask()
+        assert [each.state for each in study.trials()] == ["running"]
+
+
 def test_the_storage_is_sqlite_or_postgres(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert check_storage(tmp_path) == f"sqlite:///{tmp_path}/sweeps.db"
     monkeypatch.setenv(STORAGE_VARIABLE, f"sqlite:///{tmp_path}/other.db")
