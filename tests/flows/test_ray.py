@@ -28,7 +28,7 @@ TRAINING = {"batch_size": 8, "learning_rate": 0.003, "preflight": False}
 
 @dataclass(frozen=True)
 class Shared:
-    """Where the nodes leave files for each other, the folder in which they lie, and what each machine has to know."""
+    """Where the nodes leave files for each other, the folder they lie in, and what each machine has to know."""
 
     url: str
     folder: Path
