@@ -18,7 +18,7 @@ from benchmarks.conditions import closing, conditions
 from benchmarks.growing import TINY, TINY_NET, UPDATES, write_sequences
 from benchmarks.memory import PeakMemory, tree_of
 from benchmarks.page import cell
-from benchmarks.rounds import Contender, Spread, load_of, spread, take_turns
+from benchmarks.rounds import MIN_ROUNDS, Contender, Spread, load_of, spread, take_turns
 from benchmarks.style import draw_curve, figure_with_axes
 from benchmarks.suite import ROOT, Plan, Result
 
@@ -33,12 +33,13 @@ Measurement = dict[str, float]
 
 @dataclass(frozen=True)
 class Curve:
-    """What grows: the sizes, those of the quick version, what a size counts, and what is done with it."""
+    """What grows: the sizes, those of the quick version, what a size counts, what is done with it; most rounds."""
 
     sizes: tuple[int, ...]
     quick: tuple[int, ...]
     label: str
     work: str
+    rounds: int = MIN_ROUNDS
 
 
 CURVES = {
@@ -62,6 +63,7 @@ CURVES = {
         (1, 2),
         "nets in a run",
         "a whole run on `digits`: tiny nets, one epoch each, evaluated, logged, the best registered, s",
+        rounds=2,  # the largest takes ten minutes
     ),
 }
 
@@ -72,7 +74,7 @@ def measure(plan: Plan) -> Result:
     for kind, curve in CURVES.items():
         sizes = curve.quick if plan.quick else curve.sizes
         with tempfile.TemporaryDirectory() as name:
-            rounds = measure_curve(kind, sizes, plan.rounds, Path(name))
+            rounds = measure_curve(kind, sizes, min(plan.rounds, curve.rounds), Path(name))
         curves[kind] = {"sizes": sizes, "rounds": rounds, "summary": summary_of(kind, sizes, rounds)}
     return {
         "conditions": conditions(1, updates=UPDATES, variants_a_seed=VARIANTS_A_SEED),
@@ -101,7 +103,9 @@ def measure_curve(kind: str, sizes: tuple[int, ...], rounds: int, folder: Path) 
 
         return work
 
-    measured = take_turns({str(size): contender(size) for size in sizes}, rounds, f"growth of {kind}")
+    measured = take_turns(
+        {str(size): contender(size) for size in sizes}, rounds, f"growth of {kind}", least=CURVES[kind].rounds
+    )
     for number, each in enumerate(measured):
         for memory in MEMORY_KINDS:
             each[memory] = {size: measurements[number][memory] for size, measurements in found.items()}
@@ -227,7 +231,8 @@ def figures(result: Result) -> dict[str, Figure]:
 def _table(kind: str, curve: dict[str, Any]) -> str:
     summary = curve["summary"]
     added = summary.get("added_ms")
-    head = f"| {CURVES[kind].label} | {CURVES[kind].work} | anonymous, MiB | resident, MiB |"
+    work = f"{CURVES[kind].work} ({len(curve['rounds'])} times)"
+    head = f"| {CURVES[kind].label} | {work} | anonymous, MiB | resident, MiB |"
     lines = [head + " each more, ms |" * bool(added), "|---|---|---|---|" + "---|" * bool(added)]
     for size in sorted(summary["wall_s"], key=int):
         cells = [cell(summary["wall_s"][size]), *(cell(summary[key][size], 0) for key in MEMORY_KINDS)]

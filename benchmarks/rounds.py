@@ -16,14 +16,16 @@ Spread = dict[str, float]
 
 
 def take_turns(
-    contenders: Mapping[str, Contender], rounds: int, label: str, *, clocks: Callable[[], Clocks] = read_clocks
-) -> list[Round]:
+    contenders: Mapping[str, Contender], rounds: int, label: str, *, clocks: Callable[[], Clocks] = read_clocks,
+    least: int = MIN_ROUNDS,
+) -> list[Round]:  # fmt: skip
     """Let all contenders do their work once a round; return the rounds, every single measurement kept.
 
     A round has `wall_s`, `foreign_cores`, `stolen_cores` by contender, and `is_disturbed`: whether others used the
-    machine while any contender worked. Warming up is the caller's. `label` stands before the line of progress.
+    machine while any contender worked. Warming up is the caller's. `label` stands before the line of progress;
+    fewer rounds than the `least` say too little.
     """
-    assert rounds >= MIN_ROUNDS, f"{rounds} rounds say too little"
+    assert rounds >= least, f"{rounds} rounds say too little"
     measured: list[Round] = []
     for number in range(rounds):
         # who goes first alternates: what slows down within a round hits all alike
