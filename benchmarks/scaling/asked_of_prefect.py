@@ -24,9 +24,12 @@ class AskedOfPrefect:
     size: int
     numbers: "itertools.count[int]" = field(default_factory=itertools.count)
 
-    def actions(self) -> dict[str, Action]:
+    def client(self) -> httpx.Client:
+        """Return a client of the API, to be closed by who asked for it."""
+        return httpx.Client(base_url=f"{self.address}/api", timeout=TIMEOUT_S)
+
+    def actions(self, client: httpx.Client) -> dict[str, Action]:
         """Return the actions by what they are called on the page."""
-        client = httpx.Client(base_url=f"{self.address}/api", timeout=TIMEOUT_S)
         named = {**NEWEST, "flow_runs": {"name": {"like_": f"synthetic-{self.size // 2}"}}}
         return {
             "create a flow run": lambda: self.create(client),
@@ -57,7 +60,7 @@ class AskedOfPrefect:
 
     def check(self, tasks: int) -> None:
         """Raise AssertionError unless Prefect gives some of the synthetic runs as they were written."""
-        with httpx.Client(base_url=f"{self.address}/api", timeout=TIMEOUT_S) as client:
+        with self.client() as client:
             for number in {0, self.size // 2, self.size - 1}:
                 asked = {"flow_runs": {"name": {"any_": [f"synthetic-{number}"]}}}
                 (run,) = _post(client, "/flow_runs/filter", asked)

@@ -15,6 +15,7 @@ from benchmarks.scaling import scheduled, tracked
 from benchmarks.scaling.asked_of_mlflow import EVERY_RUN, Asked
 from benchmarks.scaling.asked_of_prefect import AskedOfPrefect
 from benchmarks.scaling.browsing import MLFLOW_ROW, PREFECT_ROW, Browser
+from benchmarks.scaling.reasons import ended_early
 from benchmarks.scaling.sinks import Sink
 from benchmarks.scaling.template import Template
 from benchmarks.scaling.timing import Action, summary_of, timed_rounds
@@ -25,7 +26,6 @@ from rnnpipe.tracking.views import comparison_url, run_url, save_comparison_view
 
 Case = dict[str, Any]
 SYNTHETIC, BESIDE = "synthetic", "beside"
-MAX_REASON = 200
 MOST_READ = 10_000  # reading every run of more takes minutes
 BESIDE_FROM = 10_000_000  # the numbers of the runs of the other experiment
 
@@ -105,10 +105,13 @@ def prefect_cases(
         sink.settle()
         asked = AskedOfPrefect(address, flow_id, size)
         asked.check(source.tasks)
-        actions = {**asked.actions(), **_prefect_pages(setting.browser, address)}
-        yield case_of(
-            "prefect", backend, size, actions, setting.sizes.rounds, filled_s=filled_s, bytes=sink.size_bytes()
-        )
+        with asked.client() as client:
+            actions = {**asked.actions(client), **_prefect_pages(setting.browser, address)}
+            case = case_of(
+                "prefect", backend, size, actions, setting.sizes.rounds,
+                filled_s=filled_s, bytes=sink.size_bytes(),
+            )  # fmt: skip
+        yield case
 
 
 def attempt(name: str, measure: Callable[[], object]) -> list[str]:
@@ -117,7 +120,7 @@ def attempt(name: str, measure: Callable[[], object]) -> list[str]:
         measure()
     except Exception as error:
         traceback.print_exc()
-        return [f"{name} to its end ({type(error).__name__}: {' '.join(str(error).split())[:MAX_REASON]})"]
+        return [ended_early(name, error)]
     return []
 
 

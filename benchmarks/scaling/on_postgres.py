@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.scaling.asked_of_mlflow import Asked, ask_comparison, ask_to_log
 from benchmarks.scaling.asked_of_prefect import ask_newest, ask_to_create, make_flow
 from benchmarks.scaling.copying import PostgresSink
-from benchmarks.scaling.crowd import ask_together
+from benchmarks.scaling.crowd import crowd_rows
 from benchmarks.scaling.measuring import (
     BESIDE,
     SYNTHETIC,
@@ -83,11 +83,8 @@ def _mlflow_crowd(setting: Setting, how: str, page: str, experiment_id: str) -> 
     sizes = setting.sizes
     runs = [run_uuid(number) for number in range(max(sizes.clients))]
     asked = {"comparison": ask_comparison(experiment_id), "log 6 points": ask_to_log(runs)}
-    for name, request in asked.items():
-        for clients in sizes.clients:
-            got = ask_together([page], request, clients, sizes.crowd_s)
-            backend, size = f"{BACKEND}: {how}", sizes.postgres[-1]
-            yield {"part": "mlflow", "backend": backend, "size": size, "asked": name, **got}
+    named = {"part": "mlflow", "backend": f"{BACKEND}: {how}", "size": sizes.postgres[-1]}
+    yield from crowd_rows([page], asked, sizes.clients, sizes.crowd_s, **named)
 
 
 def _prefect(setting: Setting, postgres: Postgres, cases: list[Case], crowds: Crowds) -> None:
@@ -118,11 +115,9 @@ def _prefect(setting: Setting, postgres: Postgres, cases: list[Case], crowds: Cr
 def _prefect_crowd(setting: Setting, how: str, addresses: list[str], flow_id: str) -> Iterator[dict[str, Any]]:
     """Yield what clients got, who are spread over the servers."""
     sizes = setting.sizes
-    for name, request in {"newest flow runs": ask_newest, "create a flow run": ask_to_create(flow_id)}.items():
-        for clients in sizes.clients:
-            got = ask_together(addresses, request, clients, sizes.crowd_s)
-            backend, size = f"{BACKEND}: {how}", sizes.postgres[-1]
-            yield {"part": "prefect", "backend": backend, "size": size, "asked": name, **got}
+    asked = {"newest flow runs": ask_newest, "create a flow run": ask_to_create(flow_id)}
+    named = {"part": "prefect", "backend": f"{BACKEND}: {how}", "size": sizes.postgres[-1]}
+    yield from crowd_rows(addresses, asked, sizes.clients, sizes.crowd_s, **named)
 
 
 def _model(template: Template) -> str:

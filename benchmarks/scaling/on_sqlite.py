@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.scaling.asked_of_mlflow import ask_comparison, ask_to_log
 from benchmarks.scaling.asked_of_prefect import ask_newest, ask_to_create, make_flow
-from benchmarks.scaling.crowd import ask_together
+from benchmarks.scaling.crowd import crowd_rows
 from benchmarks.scaling.measuring import Case, Setting, mlflow_cases, prefect_cases
 from benchmarks.scaling.servers import mlflow_server, prefect_server, server_environment
 from benchmarks.scaling.sinks import SqliteSink
@@ -18,23 +18,20 @@ BACKEND = "SQLite"
 
 def mlflow_sqlite_cases(setting: Setting, crowds: list[dict[str, Any]]) -> Iterator[Case]:
     """Yield the cases of MLflow's file; `crowds` gets what many clients at once got at the largest size."""
-    folder, largest = setting.folder / "sqlite", setting.sizes.sqlite[-1]
+    folder, sizes = setting.folder / "sqlite", setting.sizes
     folder.mkdir()
     path, environment = folder / "mlflow.db", server_environment()
     open_tracking(sqlite_uri(path), None, folder)  # makes the tables
     with mlflow_server(sqlite_uri(path), folder, environment) as page:
         last: Case = {}
         for last in mlflow_cases(
-            setting, backend=BACKEND, uri=sqlite_uri(path), page=page, sink=SqliteSink(path),
-            sizes=setting.sizes.sqlite,
-        ):  # fmt: skip
+            setting, backend=BACKEND, uri=sqlite_uri(path), page=page, sink=SqliteSink(path), sizes=sizes.sqlite
+        ):
             yield last
-        runs = [run_uuid(number) for number in range(max(setting.sizes.clients))]
+        runs = [run_uuid(number) for number in range(max(sizes.clients))]
         asked = {"comparison": ask_comparison(last["experiment_id"]), "log 6 points": ask_to_log(runs)}
-        for name, request in asked.items():
-            for clients in setting.sizes.clients:
-                got = ask_together([page], request, clients, setting.sizes.crowd_s)
-                crowds.append({"part": "mlflow", "backend": BACKEND, "size": largest, "asked": name, **got})
+        named = {"part": "mlflow", "backend": BACKEND, "size": sizes.sqlite[-1]}
+        crowds.extend(crowd_rows([page], asked, sizes.clients, sizes.crowd_s, **named))
 
 
 def prefect_sqlite_cases(setting: Setting, crowds: list[dict[str, Any]]) -> Iterator[Case]:
@@ -48,9 +45,5 @@ def prefect_sqlite_cases(setting: Setting, crowds: list[dict[str, Any]]) -> Iter
             sizes=sizes.sqlite,
         )  # fmt: skip
         asked = {"newest flow runs": ask_newest, "create a flow run": ask_to_create(flow_id)}
-        for name, request in asked.items():
-            for clients in sizes.clients:
-                got = ask_together([address], request, clients, sizes.crowd_s)
-                crowds.append(
-                    {"part": "prefect", "backend": BACKEND, "size": sizes.sqlite[-1], "asked": name, **got}
-                )
+        named = {"part": "prefect", "backend": BACKEND, "size": sizes.sqlite[-1]}
+        crowds.extend(crowd_rows([address], asked, sizes.clients, sizes.crowd_s, **named))

@@ -3,8 +3,9 @@
 from typing import Any
 
 from benchmarks.conditions import closing
-from benchmarks.scaling.gains import gains
-from benchmarks.scaling.settings import INDEX, POOL, WORK_MEMORY, redis_settings
+from benchmarks.scaling.backlog import note_on, with_backlogs
+from benchmarks.scaling.reasons import left_out
+from benchmarks.scaling.remedies import help_text
 from benchmarks.scaling.steps import first_text, steps_table
 from benchmarks.scaling.tables import (
     Case,
@@ -49,61 +50,6 @@ HOW = """## How it was measured
 - Not in these times: the seconds that a command takes to import MLflow. rnnpipe waits ten seconds for an answer of
   a server (`MLFLOW_HTTP_REQUEST_TIMEOUT`) before it asks again; here it waited as long as it took.
 """
-MEASURED, REDIS = "measured", "redis"
-HELP = (
-    ("10 times", "nothing; `rnnpipe prune` from time to time", MEASURED),
-    ("1,000 times", "`rnnpipe stack up`: Postgres instead of SQLite, for MLflow and Prefect", MEASURED),
-    (
-        "1,000 times",
-        "the index on the tags by which rnnpipe finds runs, which `rnnpipe stack up` makes (statement below):"
-        " {find} for a run by its key, {start} to start one",
-        MEASURED,
-    ),
-    ("1,000 times", "`work_mem` for MLflow's sorting (statement below): {sorting} for the comparison", MEASURED),
-    ("1,000 times", "an experiment a task, as rnnpipe has it: what a page sorts stays small", MEASURED),
-    (
-        "1,000 times",
-        "more workers of MLflow (`--workers`, in flows/stack/services.py), with a pool: {logged} epochs logged a"
-        " second for 10 clients, {compared} comparisons",
-        MEASURED,
-    ),
-    (
-        "1,000 times",
-        "several API servers of Prefect with Redis, its services in a process of their own (settings below):"
-        " {listed} lists of flow runs a second for 100 clients",
-        REDIS,
-    ),
-    (
-        "1,000 times",
-        "images and models on one disk no more: workspaces beside each other, `execution.engine: ray` with an"
-        " exchange in an object store",
-        "tested with three nodes and a folder; of object stores read in fsspec's documentation",
-    ),
-    (
-        "100,000 times",
-        "MLflow's files in an object store (`--artifacts-destination s3://...`, in flows/stack/services.py); its"
-        " server hands them on",
-        "read in MLflow's documentation",
-    ),
-    (
-        "100,000 times",
-        "old runs out of MLflow: `rnnpipe prune` (MLflow's own `gc` would take a live champion's files), or a"
-        " database a year, the old ones read-only",
-        "follows from the tables",
-    ),
-    (
-        "100,000 times",
-        "several databases: a team or a task has its own MLflow, Prefect and workspace (`RNNPIPE_HOME`), as"
-        " nothing in a workspace refers to another. A partition of one Postgres by experiment would have to be"
-        " kept through MLflow's migrations",
-        "follows from the store's layout",
-    ),
-    (
-        "100,000 times",
-        "Prefect's old flow runs away (`PREFECT_SERVER_SERVICES_DB_VACUUM_*`), Postgres and Redis replicated",
-        "read in Prefect's documentation",
-    ),
-)
 
 
 def page_text(result: dict[str, Any]) -> str:
@@ -117,20 +63,21 @@ def page_text(result: dict[str, Any]) -> str:
         + first_text(result)
         + "\n\nEverything that takes more than a second at one of the"
         " measured sizes, in the order in which it comes there; on Postgres without the index, which stands under"
-        " \"With other settings\". What doesn't grow is a page's own time in the browser.\n\n"
+        ' "With other settings". What hardly grows is a page\'s own time in the browser, or reads the registry,'
+        f" which has {sizes['versions']:,} versions at each size.\n\n"
         + given_table(of_part(result, "mlflow", "prefect", "store")),
-        "## What helps\n\n" + _help(result) + "\n\n" + _statements(),
+        "## What helps\n\n" + help_text(result),
         HOW.format(beside=sizes["beside"], versions=sizes["versions"], rounds=sizes["rounds"]),
         "## MLflow\n\n" + _filled(tracked) + "\n\n" + times_table(tracked, "runs"),
         *_settings(result, tracked),
         "## Prefect\n\n" + times_table(of_part(result, "prefect"), "flow runs"),
-        "### Many at once\n\n" + crowds_table(each for each in result["crowds"] if each["part"] == "prefect"),
+        "### Many at once\n\n" + _crowds(result, "prefect"),
         "## The workspace\n\nKept runs, each with a training and an evaluation of its own in the store.\n\n"
         + times_table([case for case in of_part(result, "store") if case["backend"] == "workspace"], "runs"),
-        *([f"Left out: {'; '.join(result['skipped'])}."] if result["skipped"] else []),
+        left_out(result),
         closing(result) + "\n" + _versions(result["conditions"]),
     ]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"
 
 
 def _settings(result: dict[str, Any], tracked: list[Case]) -> list[str]:
@@ -141,13 +88,18 @@ def _settings(result: dict[str, Any], tracked: list[Case]) -> list[str]:
     if plain:
         text = f"The same with {plain[-1]['size']:,} runs; each column keeps what the one before it changed.\n\n"
         parts.append("### With other settings\n\n" + text + changes_table(plain[-1], changed))
-    crowds = [each for each in result["crowds"] if each["part"] == "mlflow"]
     return [
         *parts,
         "### Many at once\n\nClients that ask as fast as they get answers. The one worker was asked before the"
         " index and `work_mem`, the others after; the four have the larger pool as well.\n\n"
-        + crowds_table(crowds),
+        + _crowds(result, "mlflow"),
     ]
+
+
+def _crowds(result: dict[str, Any], part: str) -> str:
+    """Return the table of what many clients of MLflow or Prefect got, and what has to be known to read it."""
+    rows = [each for each in with_backlogs(result["crowds"]) if each["part"] == part]
+    return crowds_table(rows) + (f"\n\n{note_on(rows)}" if rows else "")
 
 
 def _filled(cases: list[Case]) -> str:
@@ -159,30 +111,6 @@ def _filled(cases: list[Case]) -> str:
         for case in cases
     ]  # fmt: skip
     return table(["database", "runs", "points of metrics", "on the disk", "filled in (these runs alone)"], rows)
-
-
-def _help(result: dict[str, Any]) -> str:
-    """Return what helps at which step; what was left out of this measurement isn't told as measured."""
-    has_two = any("Redis" in each["backend"] for each in result["crowds"])
-    known, found = {REDIS: MEASURED if has_two else "read in Prefect's documentation"}, gains(result)
-    rows = [[at, what.format_map(found), known.get(source, source)] for at, what, source in HELP]
-    return table(["at", "what", "known from"], rows)
-
-
-def _statements() -> str:
-    return f"""The statements, for the database `mlflow`, as its owner and as Postgres' superuser:
-
-```sql
-{INDEX};
-{WORK_MEMORY};
-```
-
-MLflow's pool: {_in_code(POOL)}. Two servers of Prefect, with Redis at `ADDRESS` (`pip install prefect-redis`; one
-of them, or a process of its own, has the services): {_in_code(redis_settings("ADDRESS"))}."""
-
-
-def _in_code(settings: dict[str, str]) -> str:
-    return ", ".join(f"`{name}={value}`" for name, value in settings.items())
 
 
 def _versions(known: dict[str, Any]) -> str:

@@ -1,15 +1,24 @@
 """Today, and ten, a thousand and a hundred thousand times as much: plain arithmetic on the measured figures."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
-from benchmarks.scaling.tables import NOTICED_S, Case, size_text, table, time_text
+from benchmarks.scaling.backlog import is_clear, with_backlogs
+from benchmarks.scaling.tables import NOTICED_S, Case, called, size_text, table, time_text
 
 TRAININGS, IMAGES, USERS = 100, 70_000, 1
 FACTORS = (1, 10, 1_000, 100_000)
 IMAGE_BYTES = 28 * 28  # of MNIST, as the store keeps it
 LOOKS_PER_S = 1 / 60  # a page a minute and user, while all of them are at work
 PARTS = {"mlflow": "MLflow", "prefect": "Prefect", "store": "The workspace"}
+
+
+class Course(NamedTuple):
+    """How long an action takes on a backend, in seconds by number of runs, from the fewest on."""
+
+    action: str
+    backend: str
+    points: list[tuple[int, float]]
 
 
 def steps_table(result: dict[str, Any]) -> str:
@@ -44,7 +53,7 @@ def steps_table(result: dict[str, Any]) -> str:
     ]
     note = (
         f"Machines: the best that was measured for the comparison with {most['size']:,} runs in one experiment is"
-        f" {most['per_s']:.1f} a second ({most['backend']}). Epochs of trainings: at most {written['per_s']:.0f} a"
+        f" {most['per_s']:.1f} a second ({most['backend']}). Epochs of trainings: {_at_most(written)} a"
         f" second ({written['backend']}). They count as long as one Postgres keeps up with them all. Verifying"
         f" reads at the speed of memory; from a disk it is the disk's. The last column is nothing that was"
         f" measured. Images are read in batches from a file that is mapped, not loaded: of each, memory holds 16"
@@ -54,38 +63,68 @@ def steps_table(result: dict[str, Any]) -> str:
 
 
 def first_text(result: dict[str, Any]) -> str:
-    """Return in sentences what of each part is the first to grow beyond a second, and what a crowd gets."""
+    """Return a list of what gives first in each part, and of what a crowd gets."""
     told = []
     for part, name in PARTS.items():
-        grown = sorted(_grown(case for case in result["cases"] if case["part"] == part))
-        if grown:
-            size, seconds, action, backend = grown[0]
-            told.append(f"{name}: {action}, {time_text(seconds)} with {size:,} runs ({backend}).")
-        else:
-            told.append(f"{name}: nothing.")
+        cases = [case for case in result["cases"] if case["part"] == part and case["backend"] != "file"]
+        told.append(f"- {name}: {_given(_courses(cases))}.")
     most = _best(result, "comparison")
     told.append(
-        f"Of many users: {most['clients']} at once get {most['per_s']:.1f} comparisons of {most['size']:,} runs a"
-        f" second in all, each after {time_text(most['median_ms'] / 1000)}, at best."
+        f"- Of many users: {most['clients']} at once get {most['per_s']:.1f} comparisons of {most['size']:,} runs"
+        f" a second in all, each after {time_text(most['median_ms'] / 1000)}, at best."
     )
-    return " ".join(told)
+    return "\n".join(told)
 
 
-def _grown(cases: Iterable[Case]) -> Iterator[tuple[int, float, str, str]]:
-    """Yield what takes over a second, twice as long as with the fewest runs: size, seconds, action, backend."""
-    first: dict[tuple[str, str], float] = {}
-    for case in sorted(cases, key=lambda case: int(case["size"])):
+def _courses(cases: Iterable[Case]) -> list[Course]:
+    """Return how each action grows on each backend, from the fewest runs to the most."""
+    found: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for case in cases:
         for action, each in case["summary"].items():
-            begun_s = first.setdefault((action, case["backend"]), each["median"])
-            if each["median"] > max(NOTICED_S, 2 * begun_s):
-                yield case["size"], each["median"], action, case["backend"]
+            found.setdefault((action, case["backend"]), []).append((case["size"], each["median"]))
+    return [Course(called(action), backend, sorted(points)) for (action, backend), points in found.items()]
+
+
+def _given(courses: Sequence[Course]) -> str:
+    """Return what takes over a second from the start, then what grows beyond it, and of both the worst."""
+    begun: list[tuple[int, float, Course]] = []
+    grown: list[tuple[int, float, Course]] = []
+    for course in courses:
+        over = next(((size, seconds) for size, seconds in course.points if seconds > NOTICED_S), None)
+        if over is not None:
+            size, seconds = over
+            (begun if over == course.points[0] else grown).append((size, -seconds, course))
+    told = []
+    if begun:
+        size, seconds, course = min(begun, key=lambda each: (each[1], each[0]))
+        last, last_s = course.points[-1]
+        later = f" and {time_text(last_s)} with {last:,}" if last > size else ""
+        told.append(
+            f'already with {size:,} runs, at worst "{course.action}", {time_text(-seconds)}{later}'
+            f" ({course.backend})"
+        )
+    if grown:
+        size, seconds, course = min(grown)
+        told.append(
+            f'of what grows beyond a second, the first comes with {size:,} runs, at worst "{course.action}",'
+            f" {time_text(-seconds)} ({course.backend})"
+        )
+    elif begun:
+        told.append("nothing else grows beyond a second")
+    return "; ".join(told) or ("nothing takes longer than a second" if courses else "not measured")
 
 
 def _best(result: dict[str, Any], asked: str) -> dict[str, Any]:
-    """Return what the quickest of MLflow's servers gave many clients, if possible without an error."""
-    known = [each for each in result["crowds"] if each["asked"] == asked]
-    found = [each for each in known if not each["errors"]] or known
+    """Return what the quickest of MLflow's servers gave many clients, if possible without error and backlog."""
+    known = [each for each in with_backlogs(result["crowds"]) if each["asked"] == asked]
+    without = [each for each in known if not each["errors"]]
+    found = [each for each in without if is_clear(each)] or without or known
     return dict(max(found, key=lambda each: float(each["per_s"])))
+
+
+def _at_most(row: dict[str, Any]) -> str:
+    """Return the answers a second of the best row; one with a backlog says only that there are so many."""
+    return f"at {'least' if row['backlog'] else 'most'} {row['per_s']:.0f}"
 
 
 def _bytes_a_run(result: dict[str, Any], part: str) -> float:

@@ -5,6 +5,7 @@ from typing import Any
 
 Case = dict[str, Any]
 NOTICED_S = 1.0  # what a person waits for without losing the thread (Nielsen, 1993)
+CALLED = {"the same in an experiment of its own": "comparison in an experiment of its own"}
 
 
 def of_part(result: dict[str, Any], *parts: str) -> list[Case]:
@@ -12,12 +13,17 @@ def of_part(result: dict[str, Any], *parts: str) -> list[Case]:
     return [case for case in result["cases"] if case["part"] in parts]
 
 
+def called(action: str) -> str:
+    """Return what an action is called on the page, where tables don't keep the order in which it was asked."""
+    return CALLED.get(action, action)
+
+
 def times_table(cases: Sequence[Case], what: str) -> str:
     """Return a table of times: a row an action, a column a backend and size."""
     names = dict.fromkeys(name for case in cases for name in case["summary"])
     heads = [f"{case['backend']}, {case['size']:,} {what}" for case in cases]
     rows = [
-        [name, *(_time_cell(case["summary"].get(name)) for case in cases)]
+        [called(name), *(_time_cell(case["summary"].get(name)) for case in cases)]
         for name in names
     ]  # fmt: skip
     return table(["", *heads], rows)
@@ -35,7 +41,8 @@ def given_table(cases: Iterable[Case]) -> str:
         (first, first_s), (last, last_s) = min(points), max(points)
         if over and first < last:
             grown = f"{last_s / first_s:.1f} times from {first:,} to {last:,}"
-            found.append((min(over), -last_s, [part, backend, name, f"{min(over):,}", _seconds(last_s), grown]))
+            row = [part, backend, called(name), f"{min(over):,}", _seconds(last_s), grown]
+            found.append((min(over), -last_s, row))
     rows = [row for *_, row in sorted(found)]
     return table(["", "on", "what", "over 1 s from", "at the largest size", "grows"], rows)
 
@@ -44,18 +51,18 @@ def changes_table(plain: Case, changed: Sequence[Case]) -> str:
     """Return a table of what settings changed: times before and after, of the actions that were asked in both."""
     heads = ["", "as it is", *(case["backend"].partition(": ")[2] for case in changed)]
     rows = [
-        [name, *(_time_cell(case["summary"].get(name)) for case in (plain, *changed))]
+        [called(name), *(_time_cell(case["summary"].get(name)) for case in (plain, *changed))]
         for name in changed[0]["summary"]
     ]
     return table(heads, rows)
 
 
 def crowds_table(crowds: Iterable[dict[str, Any]]) -> str:
-    """Return a table of what many clients got at once."""
+    """Return a table of what many clients got at once, from rows of `backlog.with_backlogs`."""
     rows = [
         [
-            each["asked"], each["backend"], f"{each['clients']:,}", f"{each['per_s']:.1f}",
-            _seconds(each["median_ms"] / 1000), _seconds(each["p95_ms"] / 1000),
+            each["asked"], each["backend"], f"{each['clients']:,}", _rate(each),
+            *(_seconds(each[name] / 1000) if each["answers"] else "-" for name in ("median_ms", "p95_ms")),
             f"{each['errors']:,}{_kinds(each)}",
         ]
         for each in crowds
@@ -103,6 +110,11 @@ def _time_cell(each: dict[str, float] | None) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{1000 * seconds:,.3g} ms" if seconds < NOTICED_S else f"{seconds:,.2f} s"
+
+
+def _rate(each: dict[str, Any]) -> str:
+    backlog = f" ({each['backlog']})" if each["backlog"] else ""
+    return f"{'at most ' if each['has_refusals'] else ''}{each['per_s']:.1f}{backlog}"
 
 
 def _kinds(each: dict[str, Any]) -> str:

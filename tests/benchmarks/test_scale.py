@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from click.testing import CliRunner
 
 from benchmarks import __main__ as command
 from benchmarks import scale
-from benchmarks.scaling import crowd, steps, tables, timing
+from benchmarks.scaling import steps, tables, timing
 from benchmarks.suite import ROOT, Plan, read_results
 from rnnpipe.files import read_json, write_json
 
@@ -72,26 +71,31 @@ def test_the_steps_are_plain_arithmetic() -> None:
     assert "| less than one | less than one | 8 | 833 |" in text and "2.0 a second (x)" in text
 
 
-def test_what_gives_first_is_a_sentence() -> None:
-    got = {"per_s": 2.0, "size": 100, "clients": 10, "median_ms": 5000.0, "errors": 0}
+def asked(size: int, medians: dict[str, float], **named: str) -> dict[str, Any]:
+    summary = {action: {"median": median_s} for action, median_s in medians.items()}
+    return {"part": "mlflow", "backend": "Postgres", **named, "size": size, "summary": summary}
+
+
+def test_what_gives_first_is_the_worst_of_its_size() -> None:
+    got = {"per_s": 2.0, "size": 100, "clients": 10, "median_ms": 5000.0, "errors": 0, "backend": "x"}
     crowds = [{"asked": "comparison", **got}]
-    cases = [{**case(1000, 3.0), "backend": "SQLite"}, case(1000, 0.5), case(10_000, 1.5)]
-    text = steps.first_text({"cases": cases, "crowds": crowds})
-    assert text.startswith(
-        "MLflow: ask, 1.5 s with 10,000 runs (Postgres). Prefect: nothing. The workspace: nothing."
-    )
-    assert "10 at once get 2.0 comparisons of 100 runs a second in all, each after 5 s, at best." in text
-
-
-def test_clients_take_turns_and_errors_are_counted() -> None:
-    def answer(client: httpx.Client, number: int) -> httpx.Response:
-        if number == 1:
-            raise httpx.ConnectError("gone")
-        return httpx.Response(200 if client.base_url.host == "one" else 500)
-
-    got = crowd.ask_together(["http://one", "http://two"], answer, 4, 0.05)
-    assert got["clients"] == 4 and got["answers"] >= 3 and got["errors"] >= 2
-    assert got["kinds_of_errors"] == ["500", "ConnectError"] and got["per_s"] > 0
+    cases = [
+        asked(10_000, {"page": 4.2, "list": 9.0, "start": 1.5, "compare": 20.0, "read": 0.2}),
+        asked(1000, {"page": 4.0, "list": 2.0, "start": 0.1, "compare": 0.5, "read": 0.1}),
+        asked(1000, {"page": 3.0}, backend="SQLite"),
+        asked(1000, {"page": 3.0}, part="prefect"),
+        asked(10, {"prune": 0.1}, part="store", backend="workspace"),
+        asked(2**28, {"verify": 7.0}, part="store", backend="file"),
+    ]
+    lines = steps.first_text({"cases": cases, "crowds": crowds}).splitlines()
+    assert lines == [
+        '- MLflow: already with 1,000 runs, at worst "page", 4 s and 4.2 s with 10,000 (Postgres); of what grows'
+        ' beyond a second, the first comes with 10,000 runs, at worst "compare", 20 s (Postgres).',
+        '- Prefect: already with 1,000 runs, at worst "page", 3 s (Postgres); nothing else grows beyond a second.',
+        "- The workspace: nothing takes longer than a second.",
+        "- Of many users: 10 at once get 2.0 comparisons of 100 runs a second in all, each after 5 s, at best.",
+    ]
+    assert "- Prefect: not measured." in steps.first_text({"cases": cases[:3], "crowds": crowds})
 
 
 def test_it_is_measured_only_when_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
