@@ -249,6 +249,7 @@ def test_a_cluster_started_for_the_run_is_gone_afterwards_and_listens_on_loopbac
     wait_for(lambda: not driver.processes())
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_told_at_once(make_driver: Any, tmp_path: Path) -> None:
     driver, port = make_driver("driver"), free_port()
     options = {"address": f"{LOOPBACK}:{port}", "exchange": str(tmp_path / "exchange")}
@@ -256,6 +257,7 @@ def test_a_cluster_that_is_not_there_is_told_at_once(make_driver: Any, tmp_path:
     assert done.code == 7 and f"the Ray cluster at {LOOPBACK}:{port} can't be reached" in done.err
 
 
+@pytest.mark.slow
 def test_a_training_that_no_node_has_room_for_is_told(make_driver: Any) -> None:
     driver = make_driver("driver")
     execution = {"engine": "ray", "ray": {"cpus": 1000}}
