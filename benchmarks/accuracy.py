@@ -50,7 +50,7 @@ CASES = (
         changes=("training.epochs=6", "variants.1.epochs=6"),
     ),
     Case("`mnist.yaml`, 10 epochs", "mnist.yaml", ("rnn",), changes=("variants.0.epochs=10",)),
-    Case("`mnist-long.yaml`, 28 epochs", "mnist-long.yaml", ("gru", "lstm")),
+    Case("`mnist-long.yaml`, 28 epochs", "mnist-long.yaml", ("gru", "lstm"), seeds=3),
     Case("`tutorial-rows.yaml`", "tutorial-rows.yaml", ("lstm",)),
     Case("`tutorial-rows.yaml`, bf16", "tutorial-rows.yaml", ("lstm",), changes=("execution.precision=bf16",)),
 )

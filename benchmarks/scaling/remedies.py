@@ -55,7 +55,8 @@ HELP = (
         "1,000 times",
         "images and models on one disk no more: workspaces beside each other, `execution.engine: ray` with an"
         " exchange in an object store",
-        "tested with three nodes and a folder; of object stores read in fsspec's documentation",
+        "tested with three nodes, with a folder and MLflow's artifacts; of object stores read in fsspec's"
+        " documentation",
     ),
     Help(
         "100,000 times",
