@@ -1,6 +1,7 @@
 """sweep: the values of a config's fields that do best on validation images."""
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,8 @@ def _print(summary: "SweepSummary", run: str) -> None:
     from rnnpipe.sweeping.facts import BEST_FILE, PAGE_FILE
 
     console, facts = open_console(), summary.facts
-    rows = [_cells(each, facts.paths) for each in facts.ranked[:SHOWN_TRIALS]]
+    names = _short_names(facts.paths)
+    rows = [_cells(each, names) for each in facts.ranked[:SHOWN_TRIALS]]
     console.print()
     console.print(fitting_table(console, f"{facts.config.task}, sweep {facts.name}", rows, ("epochs", "state")))
     more = len(facts.trials) - len(rows)
@@ -103,10 +105,16 @@ def _accuracy(facts: "SweepFacts", best: "TrialFacts") -> str:
     return f"{told} of {facts.validated:,} images (95 % interval {low} to {high})"
 
 
-def _cells(trial: "TrialFacts", paths: list[str]) -> dict[str, str]:
+def _short_names(paths: Sequence[str]) -> dict[str, str]:
+    """Return for each field the last part of its path, or all of it where another one ends alike."""
+    last = [path.rpartition(".")[2] for path in paths]
+    return {path: name if last.count(name) == 1 else path for path, name in zip(paths, last, strict=True)}
+
+
+def _cells(trial: "TrialFacts", names: Mapping[str, str]) -> dict[str, str]:
     from rnnpipe.reporting.sweep_page import show_value
 
-    values = {path: show_value(trial.values[path]) if path in trial.values else "" for path in paths}
+    values = {name: show_value(trial.values[path]) if path in trial.values else "" for path, name in names.items()}
     accuracy = "" if trial.accuracy is None else f"{100 * trial.accuracy:.2f}"
     cells = {"trial": str(trial.number), "state": trial.state, "val. %": accuracy, "epochs": str(trial.epochs)}
     return {**cells, **values}

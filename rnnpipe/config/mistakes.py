@@ -91,7 +91,7 @@ def _is_news(item: ErrorDetails, wrong: Sequence[Location]) -> bool:
 
 
 def _explain(item: ErrorDetails, model: type[BaseModel]) -> str:
-    location = ".".join(_printable(str(part)) for part in item["loc"])
+    location = ".".join(_printable(str(part)) for part in item["loc"] if part != KEY)
     if item["type"] == "extra_forbidden":
         *parents, key = item["loc"]
         nearest = nearest_name(str(key), _schema_at(parents, model)["properties"])
@@ -99,7 +99,7 @@ def _explain(item: ErrorDetails, model: type[BaseModel]) -> str:
     schema = _schema_at(item["loc"], model)
     if item["type"] == "missing":
         return f"{location}: is missing; it must be {_expected(schema)}"
-    named = f"{location} = {_show(item['input'])}"
+    named = location if KEY in item["loc"] else f"{location} = {_show(item['input'])}"
     if item["type"] in (CROSS_FIELD, IN_WORDS) or (item["type"] == "value_error" and "enum" not in schema):
         return f"{named}: {item['msg'].removeprefix('Value error, ')}"
     nearest = nearest_name(item["input"], schema.get("enum", ())) if isinstance(item["input"], str) else ""

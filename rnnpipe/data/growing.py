@@ -7,7 +7,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,13 +74,22 @@ class Growing:
         self._file.close()
 
 
+class UnusableImagesError(DataError):
+    """Images that can't be used: a line each in `mistakes`, of which the first ten are told."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        more = f"\n  and {len(mistakes) - MAX_NAMED:,} more" if len(mistakes) > MAX_NAMED else ""
+        super().__init__("\n  ".join(mistakes[:MAX_NAMED]) + more, FIX)
+        self.mistakes = mistakes
+
+
 def write_lazily(
     path: Path, images: LazyImages, chosen: Indices, tell: Tell, *, maker: str = "the caller"
 ) -> None:
     """Write the chosen images as one .npy file, going on where a killed process was; `tell` hears how far it is.
 
-    DataError names the images that can't be used, the first ten of all: it goes through the rest before. It names
-    the `maker` of images that aren't uint8 of one shape.
+    UnusableImagesError names the images that can't be used: it goes through the rest before. DataError names the
+    `maker` of images that aren't uint8 of one shape.
     """
     shape = (len(chosen), *images.shape[1:])
     growing = Growing.open(path, _header(shape), int(np.prod(shape[1:])))
@@ -97,8 +106,7 @@ def write_lazily(
     finally:
         growing.close()
     if mistakes:
-        more = f"\n  and {len(mistakes) - MAX_NAMED:,} more" if len(mistakes) > MAX_NAMED else ""
-        raise DataError("\n  ".join(mistakes[:MAX_NAMED]) + more, FIX)
+        raise UnusableImagesError(mistakes)
 
 
 @dataclass

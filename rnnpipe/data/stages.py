@@ -19,7 +19,7 @@ from rnnpipe.catalogue import DATASETS, SEQUENCES, DatasetSpec
 from rnnpipe.config.data import DataConfig
 from rnnpipe.config.sections import SequenceConfig
 from rnnpipe.data.arrays import forget_pages, pixel_statistics, write_array, write_pixels
-from rnnpipe.data.growing import write_lazily
+from rnnpipe.data.growing import UnusableImagesError, write_lazily
 from rnnpipe.data.profile import profile_of
 from rnnpipe.data.raw import Floats, Labels, Pixels, RawDataset
 from rnnpipe.data.series import RawSeries, file_digest
@@ -93,11 +93,17 @@ def build_dataset(
     (folder / LOG_FOLDER).mkdir(exist_ok=True)
     maker = f"{named}: {spec.whose}"
     parts = ((TRAIN_IMAGES_FILE, images_NHW, train), (TEST_IMAGES_FILE, test_images_NHW, test))
+    mistakes = list[str]()
     for name, source, chosen in parts:
         if isinstance(source, np.ndarray):
             write_pixels(folder / name, source, chosen, item_shape=source.shape[1:], maker=maker)
-        else:
+            continue
+        try:
             write_lazily(folder / name, source, chosen, tell, maker=maker)
+        except UnusableImagesError as error:  # the other part's are to be told as well
+            mistakes += error.mistakes
+    if mistakes:
+        raise UnusableImagesError(mistakes)
     write_array(folder / "train_labels.npy", labels_N[train])
     write_array(folder / "test_labels.npy", test_labels_N[test])
     stored_NHW, stored_y_N = _open(folder / TRAIN_IMAGES_FILE), labels_N[train]

@@ -103,10 +103,11 @@ def _columns(series: SeriesSpec) -> ColumnsConfig:
 def _check_fits(raw: RawSeries, names: tuple[str, ...], spec: ModelSpec) -> None:
     assert spec.series is not None
     if raw.x_NTI.shape[2] != spec.features or raw.features != spec.series.names:
+        same = f"the same features in the same order: {', '.join(spec.series.names)[:300]}"
         raise DataError(
             f"{raw.origin}: its features are {', '.join(raw.features)[:300]}; the model reads"
             f" {', '.join(spec.series.names)[:300]}",
-            "bring the same features in the same order",
+            f"bring {same}" + " (in an npz file, its array `features` names them)" * raw.origin.endswith(".npz"),
         )
     too_long = raw.lengths_N > spec.steps
     wrong = np.flatnonzero(too_long if spec.has_lengths else raw.lengths_N != spec.steps)

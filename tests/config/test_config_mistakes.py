@@ -180,7 +180,7 @@ def test_variants_that_are_all_wrong_are_not_called_too_few(explain: Explain) ->
         (("data", "mirrors"), ["http://me:secret@a"], "data.mirrors.0 = 'http://***@a': holds a password"),
         (("tracking", "uri"), "http://me:secret@a", "tracking.uri = 'http://***@a': holds a password"),
         (("tracking", "tags"), ["a"], "tracking.tags = ['a']: must be a mapping of names to texts"),
-        (("tracking", "tags"), {"A b": "c"}, "tracking.tags.A b.[key] = 'A b': must be up to 63 lower-case"),
+        (("tracking", "tags"), {"A b": "c"}, "tracking.tags.A b: must be up to 63 lower-case"),
         (("tracking", "tags"), {"a": ["b"]}, "tracking.tags.a = ['b']: must be text of at most 250 characters"),
         (("tracking", "tags"), {"mlflow.note": "b"}, "mlflow.note: such names belong to mlflow; choose another"),
         (("data", "mirrors"), ["http://"], "data.mirrors.0 = 'http://': must be an http or https URL"),

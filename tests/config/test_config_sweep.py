@@ -65,7 +65,7 @@ def config_with(**parameters: Any) -> PipelineConfig:
         ("training.optimizer: {choices: [adam, adam]}", "'adam' stands there twice"),
         ("training.optimizer: {choices: []}", "choices = []: must be a list of 1 to 100"),
         ("variants.0.hidden_size: {choices: [64, 0]}", "hidden_size = 0: must be a whole number, 1 to 8192"),
-        ("data.split_seed: {low: 0, high: 9}", "[key] = 'data.split_seed': must be a field of training, sequence"),
+        ("data.split_seed: {low: 0, high: 9}", "data.split_seed: must be a field of training, sequence"),
         ("variants.1.hidden_size: {low: 1, high: 9}", "must be a field of training, sequence or variants.0"),
         (
             "variants.0.name: {choices: [gru, single-neuron]}, variants.0.num_layers: {choices: [1, 2]}",

@@ -9,6 +9,7 @@ from rnnpipe.config.data import DataConfig
 from rnnpipe.data.decoding import decode_image
 from rnnpipe.data.folder import SUFFIXES, folder_digest, list_images, load_folder
 from rnnpipe.data.growing import write_lazily
+from rnnpipe.data.stages import build_dataset
 from rnnpipe.errors import DataError
 
 
@@ -179,6 +180,15 @@ def test_an_image_that_cannot_be_read_is_named(damage, make_folder, tmp_path):
     change(root / "b" / name)
     with pytest.raises(DataError, match=f"b/{name}: not an image"):
         load(root, tmp_path)
+
+
+def test_images_that_cannot_be_read_are_named_whichever_part_they_fall_into(make_folder, tmp_path):
+    root = make_folder({"a": 10, "b": 10})
+    for path in (root / "b").iterdir():
+        path.write_text("hello")
+    with pytest.raises(DataError) as caught:
+        build_dataset(config_of(root), tmp_path / "downloads", tmp_path)
+    assert all(f"b/{path.name}: not an image" in caught.value.message for path in (root / "b").iterdir())
 
 
 def test_a_decompression_bomb_is_refused(make_folder, tmp_path, monkeypatch):

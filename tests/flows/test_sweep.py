@@ -72,7 +72,12 @@ def test_a_sweep_finds_a_best_trial_that_becomes_a_model(workspace: Workspace, c
     facts = facts_of(workspace, "small")
     best = facts.best
     assert best is not None and [each.state for each in facts.trials] == ["complete"] * 3
-    for text in ("0 of 3 trials have ended", "trial 2  training.learning_rate=", f"BEST trial {best.number}: "):
+    for text in (
+        "│ learning_rate",
+        "0 of 3 trials have ended",
+        "trial 2  training.learning_rate=",
+        f"BEST trial {best.number}: ",
+    ):
         assert text in swept.out
     assert workspace.manifests("evaluations") == measured, "a trial saw test images"
     for trial in facts.trials:
