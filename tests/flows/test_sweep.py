@@ -73,7 +73,7 @@ def test_a_sweep_finds_a_best_trial_that_becomes_a_model(workspace: Workspace, c
     best = facts.best
     assert best is not None and [each.state for each in facts.trials] == ["complete"] * 3
     for text in (
-        "│ learning_rate",
+        "  learning_rate  hidden_size",
         "0 of 3 trials have ended",
         "trial 2  training.learning_rate=",
         f"BEST trial {best.number}: ",
