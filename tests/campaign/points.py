@@ -97,7 +97,7 @@ WALKS = {
 
 
 def named_points(undisturbed: Undisturbed, *, is_long: bool) -> list[Tally]:
-    """Kill at every point of each walk; in the short form at every ninth of those that no walk before had."""
+    """Kill at every point of each walk; in the short form at every third of those that no walk before had."""
     expected, _ = undisturbed.of(VARIANT)
     run = Walk((), fresh, lambda trial: finish(trial, expected))
     tallies, seen = [], set[str]()
@@ -107,7 +107,7 @@ def named_points(undisturbed: Undisturbed, *, is_long: bool) -> list[Tally]:
         points = _points_of(walk, place)
         chosen = [f"{each}:1" for each in points if is_long or each not in seen or walk.again in each]
         chosen += [f"{each}:2" for each in points if walk.again in each]
-        chosen = chosen if is_long else chosen[::9]
+        chosen = chosen if is_long else chosen[::3]
         for point, problems in _kill_everywhere(walk, place, chosen):
             tally.add(*(f"{point}: {problem}" for problem in problems))
         seen.update(points)
