@@ -103,11 +103,10 @@ def _columns(series: SeriesSpec) -> ColumnsConfig:
 def _check_fits(raw: RawSeries, names: tuple[str, ...], spec: ModelSpec) -> None:
     assert spec.series is not None
     if raw.x_NTI.shape[2] != spec.features or raw.features != spec.series.names:
-        same = f"the same features in the same order: {', '.join(spec.series.names)[:300]}"
         raise DataError(
             f"{raw.origin}: its features are {', '.join(raw.features)[:300]}; the model reads"
             f" {', '.join(spec.series.names)[:300]}",
-            f"bring {same}" + " (in an npz file, its array `features` names them)" * raw.origin.endswith(".npz"),
+            "bring the same features in the same order (an npz file names them in its array `features`)",
         )
     too_long = raw.lengths_N > spec.steps
     wrong = np.flatnonzero(too_long if spec.has_lengths else raw.lengths_N != spec.steps)

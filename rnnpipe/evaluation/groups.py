@@ -4,6 +4,7 @@ Shapes: S seeds, N test images.
 """
 
 from collections.abc import Mapping, Sequence
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ def summarise(correct_SN: Mapping[str, Correct]) -> tuple[VariantSummary, ...]:
     means = {label: float(each_SN.mean()) for label, each_SN in correct_SN.items()}
     labels = sorted(means, key=lambda label: (-means[label], label))
     # Bonferroni over all pairs: which of them are compared hangs on who comes out best.
-    threshold = SIGNIFICANCE / max(1, len(labels) * (len(labels) - 1) // 2)
+    threshold = SIGNIFICANCE / max(1, comb(len(labels), 2))
     summaries, leader, group = [], labels[0], 1
     for label in labels:
         if label != leader and separation(correct_SN[leader], correct_SN[label]) <= threshold:
