@@ -20,7 +20,7 @@ from rnnpipe.config import SequenceConfig, VariantConfig
 from rnnpipe.config.training import TrainingConfig
 from rnnpipe.evaluation.deploy import build_network
 from rnnpipe.evaluation.spec import ModelSpec
-from rnnpipe.models.kernels.choice import use_kernels
+from rnnpipe.models.kernels.choice import IN_THREADS, use_kernels
 from rnnpipe.runtime import Precision, give_threads_to_kernels, seed_everything
 from rnnpipe.training.loop import fit
 from rnnpipe.training.setting import Setting, TrainingData
@@ -70,7 +70,7 @@ def with_threads_for(network: nn.Module | None, work: Contender) -> Contender:
     encoder = getattr(network, "encoder", None)
 
     def run() -> float | None:
-        give_threads_to_kernels(getattr(encoder, "compute", None) is not None)
+        give_threads_to_kernels(getattr(encoder, "compute", None) in IN_THREADS)
         return work()
 
     return run

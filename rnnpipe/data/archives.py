@@ -17,6 +17,8 @@ from rnnpipe.files import CHUNK_BYTES
 
 IDX_UNSIGNED_BYTE = 8
 MAX_DECODED_BYTES = 512 << 20
+ENCRYPTED = 1  # among a zip member's flags
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def idx_length(head: bytes) -> int:
@@ -73,7 +75,9 @@ def extract_member(archive: Path, name: str, target: Path) -> None:
             members = [item for item in source.infolist() if Path(item.filename).name == name]
             if not members or members[0].file_size > MAX_DECODED_BYTES:
                 raise SourceError(f"no {name} of a sensible size in it")
+            if members[0].flag_bits & ENCRYPTED or members[0].compress_type not in COMPRESSIONS:
+                raise SourceError(f"{name} in it is encrypted, or compressed in an unusual way")
             with source.open(members[0]) as member, target.open("wb") as file:
                 shutil.copyfileobj(member, file, CHUNK_BYTES)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise SourceError(f"damaged zip file: {error}") from None

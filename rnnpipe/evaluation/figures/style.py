@@ -3,12 +3,13 @@
 Figures are made without pyplot and global state, on white, so that they can be read on light and dark pages.
 """
 
-import io
 import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -26,13 +27,16 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     With a palette it has a third of the size, so that a page has room for all figures of a run.
     """
-    with warnings.catch_warnings(), io.BytesIO() as drawn:
+    figure.set_dpi(DOTS_PER_INCH)
+    canvas = FigureCanvasAgg(figure)
+    with warnings.catch_warnings():
         # A class may be named in a script that the font lacks; it is drawn as a box, which is no error.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(drawn, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-        picture = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        canvas.draw()  # type: ignore[no-untyped-call]  # savefig would draw twice, pack and unpack
+    rgba_HW4 = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    picture = Image.fromarray(np.ascontiguousarray(rgba_HW4[..., :3])).quantize(256, dither=Image.Dither.NONE)
     with atomic_path(path) as temporary:
-        picture.save(temporary, format="png", optimize=True)
+        picture.save(temporary, format="png")
 
 
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:

@@ -13,11 +13,13 @@ from rnnpipe.models.classifier import SequenceClassifier
 from rnnpipe.models.initialization import seeded_weights
 from rnnpipe.models.kernels.library import KernelsMissingError, library_path
 from rnnpipe.models.kernels.passes import final_state
+from rnnpipe.models.kernels.plain import plain_state
 from rnnpipe.models.kernels.slices import sliced_state
 from rnnpipe.models.layers import Layers
 from rnnpipe.runtime import Precision, give_threads_to_kernels
 
 TOLERANCE = 1e-4
+IN_THREADS = (final_state, sliced_state)  # they share out a batch's rows themselves: torch is to use one thread
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +43,9 @@ def use_kernels(
     compute = None if missing else final_state
     if isinstance(network.encoder, Layers):
         if missing and not unfit:
-            compute = sliced_state
+            compute = plain_state if isinstance(network.encoder.layers, nn.RNN) else sliced_state
         network.encoder.compute = compute
-    give_threads_to_kernels(compute is not None)
+    give_threads_to_kernels(compute in IN_THREADS)
     reason = f"torch: {missing}" if missing else kernels_here()
     logger.info("kernels %s", reason)
     return "torch" if missing else "compiled", reason

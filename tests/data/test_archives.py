@@ -1,0 +1,36 @@
+"""Members of zip files that aren't unpacked: the reason is told, and nothing else is raised."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from rnnpipe.data.archives import extract_member
+from rnnpipe.data.download import SourceError
+
+
+def archive_in(folder: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    path = folder / "archive.zip"
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("inner/member", b"content" * 100)
+    return path
+
+
+def test_a_member_comes_out_of_any_folder(tmp_path: Path) -> None:
+    extract_member(archive_in(tmp_path), "member", tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"content" * 100
+
+
+def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
+    path = archive_in(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1  # the flag in the directory, as zipfile writes no such files
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match="member in it is encrypted"):
+        extract_member(path, "member", tmp_path / "out")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_unusual_compression_is_refused(tmp_path: Path, compression: int) -> None:
+    with pytest.raises(SourceError, match="unusual way"):
+        extract_member(archive_in(tmp_path, compression), "member", tmp_path / "out")
