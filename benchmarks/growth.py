@@ -47,22 +47,22 @@ CURVES = {
         (10_000, 30_000, 100_000, 300_000, 1_000_000),
         (1_000, 2_000),
         "training images",
-        "an epoch of a tiny net (one layer of 8, 1,000 an update) from disk, with journal and checkpoints, s",
+        "an epoch of a tiny net (one layer of 8, 1,000 an update) from disk, with journal and checkpoints",
     ),
     "steps": Curve(
         (28, 56, 112, 196, 392, 784),
         (28, 56),
         "steps of 784 pixels in all",
-        "an update of `gru` (two layers of 128), s",
+        "an update of `gru` (two layers of 128)",
     ),
     "hidden": Curve(
-        (16, 32, 64, 128, 256, 512), (8, 16), "hidden size", "an update of `gru` (two layers, 28 steps), s"
+        (16, 32, 64, 128, 256, 512), (8, 16), "hidden size", "an update of `gru` (two layers, 28 steps)"
     ),
     "variants": Curve(
         (1, 8, 40, 200),
         (1, 2),
         "nets in a run",
-        "a whole run on `digits`: tiny nets, one epoch each, evaluated, logged, the best registered, s",
+        "a whole run on `digits`: tiny nets, one epoch each, evaluated, logged, the best registered",
         rounds=1,  # the largest takes ten minutes
     ),
 }
@@ -229,13 +229,13 @@ def figures(result: Result) -> dict[str, Figure]:
 
 
 def _table(kind: str, curve: dict[str, Any]) -> str:
-    summary = curve["summary"]
-    added = summary.get("added_ms")
+    summary, added = curve["summary"], curve["summary"].get("added_ms")
+    unit, factor = ("ms", 1000) if kind in ("steps", "hidden") else ("s", 1)
     often = {1: "once"}.get(len(curve["rounds"]), f"{len(curve['rounds'])} times")
-    head = f"| {CURVES[kind].label} | {CURVES[kind].work} ({often}) | anonymous, MiB | resident, MiB |"
+    head = f"| {CURVES[kind].label} | {CURVES[kind].work}, {unit} ({often}) | anonymous, MiB | resident, MiB |"
     lines = [head + " each more, ms |" * bool(added), "|---|---|---|---|" + "---|" * bool(added)]
     for size in sorted(summary["wall_s"], key=int):
-        cells = [cell(summary["wall_s"][size]), *(cell(summary[key][size], 0) for key in MEMORY_KINDS)]
+        cells = [cell(summary["wall_s"][size], 1, factor), *(cell(summary[key][size], 0) for key in MEMORY_KINDS)]
         if added:
             cells.append(cell(added[size], 0) if size in added else "")
         lines.append(f"| {int(size):,} | {' | '.join(cells)} |")

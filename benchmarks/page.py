@@ -51,6 +51,6 @@ def _missing(name: str) -> str:
 
 
 def cell(values: Mapping[str, float], digits: int = 2, factor: float = 1.0) -> str:
-    """Return median and range for a table, in units of 1 / factor."""
+    """Return median and range for a table, in units of 1 / factor; the median alone where all look like it."""
     median, low, high = (f"{factor * values[key]:,.{digits}f}" for key in ("median", "min", "max"))
-    return f"{median} [{low} to {high}]"
+    return median if low == high else f"{median} [{low} to {high}]"
