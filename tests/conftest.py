@@ -27,15 +27,20 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one of the test processes, and all that run flows in one, with one workspace.
+    """Keep a file's tests in one of the test processes, and all that use the one workspace in one.
 
-    The campaign's parts share nothing, and its kills take longest: whoever begins with them ends soonest.
+    The campaign's parts share nothing. Whoever begins with what takes longest, its kills and the workspace, ends
+    soonest.
     """
-    items.sort(key=lambda item: item.path.name != "test_faults.py")
     for item in items:
         folder = item.path.parent.name
-        group = "flows" if folder in ONE_WORKSPACE else item.nodeid if folder == "campaign" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        group = item.nodeid if folder == "campaign" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group("workspace" if _in_workspace(item) else group))
+    items.sort(key=lambda item: (item.path.name != "test_faults.py", not _in_workspace(item)))
+
+
+def _in_workspace(item: pytest.Item) -> bool:
+    return item.path.parent.name in ONE_WORKSPACE and "workspace" in getattr(item, "fixturenames", ())
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ WORKERS = 2
 # how often in the short form and in the long one; None: everything there is
 COUNTS: dict[str, tuple[int | None, int | None]] = {
     "points": (0, 1),
-    "kills": (5, 1000),
+    "kills": (3, 1000),
     "damage": (24, 2000),
     "crowds": (1, 5),
     "disks": (4, 40),
