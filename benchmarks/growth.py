@@ -19,7 +19,7 @@ from benchmarks.growing import TINY, TINY_NET, UPDATES, write_sequences
 from benchmarks.memory import PeakMemory, tree_of
 from benchmarks.page import cell
 from benchmarks.rounds import MIN_ROUNDS, Contender, Spread, load_of, spread, take_turns
-from benchmarks.style import draw_curve, figure_with_axes
+from benchmarks.style import draw_curve, figure_with_axes, grow_along
 from benchmarks.suite import ROOT, Plan, Result
 
 NAME = "growth"
@@ -220,10 +220,9 @@ def figures(result: Result) -> dict[str, Figure]:
         for number, (key, label) in enumerate(MEMORY_KINDS.items(), start=1):
             draw_curve(memory_axes[place], number, label, _by_size(summary[key]))
         for axes in (time_axes[place], memory_axes[place]):
-            axes.set_xscale("log")
-            axes.set_xlabel(curve.label)
-            axes.set_ylim(bottom=0)
+            grow_along(axes, map(int, summary["wall_s"]), curve.label)
         time_axes[place].set_yscale("log")
+        memory_axes[place].set_ylim(bottom=0)
     memory_axes[0].legend(frameon=False, fontsize=8)
     return {"growth_time": time, "growth_memory": memory}
 

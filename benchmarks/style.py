@@ -1,10 +1,11 @@
 """One style for all figures: colours that the colour-blind can tell apart, and marks that differ too."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullLocator
 
 # Okabe and Ito (2008), without yellow, which is hard to see on white
 COLORS = ("#000000", "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
@@ -63,3 +64,12 @@ def draw_curve(axes: Axes, place: int, label: str, points: Mapping[float, dict[s
     )
     lows, highs = [points[size]["min"] for size in sizes], [points[size]["max"] for size in sizes]
     axes.fill_between(sizes, lows, highs, alpha=0.2, **style)
+
+
+def grow_along(axes: Axes, sizes: Iterable[int], label: str) -> None:
+    """Mark the sizes, such as 30k, on a logarithmic axis below."""
+    axes.set_xscale("log")
+    axes.set_xticks(list(sizes))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(label)

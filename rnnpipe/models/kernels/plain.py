@@ -52,7 +52,7 @@ class _Plain(torch.autograd.Function):
             inputs_TBI, h_TBH = kept.pop()
             d_TBH = _back_through_steps(h_TBH, weights[1], d_states, ctx.relu)
             d_NH, later_NH, earlier_NH = (each.flatten(0, 1) for each in (d_TBH, d_TBH[1:], h_TBH[:-1]))
-            d_bias = [d_NH.sum(0)] * (len(weights) - 2)
+            d_bias = [d_NH.sum(0) for _ in weights[2:]]  # one each: what clips gradients scales them in place
             found = [d_NH.t() @ inputs_TBI.flatten(0, 1), later_NH.t() @ earlier_NH, *d_bias, *found]
             if kept:
                 d_states = (d_TBH @ weights[0]).unbind()
