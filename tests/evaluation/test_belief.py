@@ -173,6 +173,16 @@ def test_the_belief_picture_has_a_row_an_image_and_a_column_a_net(beliefs: Belie
     assert width > 500 and height > 400
 
 
+def test_the_belief_picture_has_room_for_its_title_with_any_number_of_nets(beliefs: Beliefs) -> None:
+    for nets in (1, 2, 3):
+        image_HW = np.zeros((8, 8), np.uint8)
+        watched = [pictures.Watched(image_HW, 1, {f"net {number}": beliefs.of(0) for number in range(nets)})]
+        figure = pictures.belief_picture(watched, ("a", "b", "c"))
+        figure.draw_without_rendering()
+        title = figure._suptitle.get_window_extent()  # type: ignore[attr-defined]
+        assert 0 <= title.x0 < title.x1 <= figure.bbox.x1
+
+
 def test_an_overview_draws_all_models_side_by_side(beliefs: Beliefs, make_report, tmp_path: Path) -> None:
     labels_N = np.array([1, 2, 0])
     models = []

@@ -1,5 +1,6 @@
 """Pictures of test images, with what nets say of them. Images are (N, H, W), or in colour (N, H, W, 3)."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from rnnpipe.evaluation.standing import Standing
 
 GRID_COLUMNS, GRID_ROWS = 10, 5
 GRID_CELLS = GRID_COLUMNS * GRID_ROWS
+CHARACTERS_PER_INCH = 12  # of a title in 11 points
 
 
 class Watched(NamedTuple):
@@ -78,7 +80,7 @@ def belief_picture(watched: Sequence[Watched], classes: Sequence[str]) -> Figure
                 axes.set_title(f"{shorten(label, 24)}\n{axes.get_title()}", fontsize=10, parse_math=False)
     figure.colorbar(shades, ax=grid[:, -1], shrink=0.5, label="probability")
     title = "What a net believes, step by step. Below the line its answer stays: green right, orange wrong"
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(textwrap.fill(title, int(CHARACTERS_PER_INCH * figure.get_figwidth())), fontsize=11)
     return figure
 
 
