@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,22 @@ def test_kernels_that_compute_something_else_are_not_used(fresh: Path, monkeypat
     monkeypatch.setattr(choice, "final_state", lambda layers, x_BTI: 1.01 * final_state(layers, x_BTI))
     name, why = use_kernels(build("rnn"), CPU, "fp32", "auto")
     assert name == "torch" and "differs from torch's RNN" in why
+
+
+def test_all_threads_of_the_pool_compute_alike() -> None:
+    passes._pool.cache_clear()
+    set_threads(3)
+    found: dict[int, tuple[int, float]] = {}
+    together = threading.Barrier(3)
+
+    def look(number: int) -> None:
+        together.wait()  # else one thread might do it all
+        found[number] = (torch.get_num_threads(), float(torch.tensor(1e-39) * 1))
+
+    torch.set_flush_denormal(False)
+    passes.in_threads(look, 3)
+    assert found == {0: (3, pytest.approx(1e-39)), 1: (1, 0.0), 2: (1, 0.0)}
+    assert torch.get_num_threads() == 3
 
 
 @every_kind

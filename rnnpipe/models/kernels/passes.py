@@ -148,8 +148,13 @@ def in_threads(work: Callable[[int], None], count: int) -> None:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    # It starts as many as are busy. Denormal numbers become zero for a thread, not for its process.
-    return ThreadPoolExecutor(1024, "kernels", initializer=torch.set_flush_denormal, initargs=(True,))
+    return ThreadPoolExecutor(1024, "kernels", initializer=_begin_thread)  # it starts as many as are busy
+
+
+def _begin_thread() -> None:
+    """Make a thread like the pool's others, any of which may take any rows: both hold for the thread alone."""
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(1)  # else torch's own products within it have other bits, until it is first told
 
 
 os.register_at_fork(after_in_child=_pool.cache_clear)  # threads don't live on in a child
