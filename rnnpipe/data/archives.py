@@ -79,5 +79,5 @@ def extract_member(archive: Path, name: str, target: Path) -> None:
                 raise SourceError(f"{name} in it is encrypted, or compressed in an unusual way")
             with source.open(members[0]) as member, target.open("wb") as file:
                 shutil.copyfileobj(member, file, CHUNK_BYTES)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise SourceError(f"damaged zip file: {error}") from None

@@ -34,3 +34,12 @@ def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
 def test_an_unusual_compression_is_refused(tmp_path: Path, compression: int) -> None:
     with pytest.raises(SourceError, match="unusual way"):
         extract_member(archive_in(tmp_path, compression), "member", tmp_path / "out")
+
+
+def test_a_format_newer_than_what_is_known_is_refused(tmp_path: Path) -> None:
+    path = archive_in(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 6] = 99
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match="zip file version"):
+        extract_member(path, "member", tmp_path / "out")

@@ -52,6 +52,14 @@ def keeps_and_weights(layers: nn.RNNBase) -> tuple[Any, ...]:
     return torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters), *parameters
 
 
+def take_kept(ctx: Any) -> Any:
+    """Return what a forward pass kept in `ctx.kept` for its backward pass; RuntimeError the second time."""
+    kept, ctx.kept = ctx.kept, None
+    if kept is None:
+        raise RuntimeError("these gradients were computed before; what they need is gone")
+    return kept
+
+
 class _FinalState(torch.autograd.Function):
     """The kernels as one function of the layers' weights that can be differentiated once."""
 
@@ -73,7 +81,7 @@ class _FinalState(torch.autograd.Function):
 
         in_threads(work, len(groups))
         if keeps:
-            ctx.groups, ctx.packed, ctx.with_bias = groups, packed, layers.bias
+            ctx.kept, ctx.packed, ctx.with_bias = groups, packed, layers.bias
             ctx.save_for_backward(*parameters)  # torch notices where one was changed meanwhile
         else:
             _give_back([packed, *{id(each.memory): each.memory for group in groups for each in group}.values()])
@@ -82,10 +90,8 @@ class _FinalState(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_out_BH: Tensor) -> tuple[Tensor | None, ...]:
-        library, groups, packed, parameters = load_library(), ctx.groups, ctx.packed, ctx.saved_tensors
-        if groups is None:
-            raise RuntimeError("these gradients were computed before; what they need is gone")
-        ctx.groups = None
+        library, packed, parameters = load_library(), ctx.packed, ctx.saved_tensors
+        groups = take_kept(ctx)
         shape, d_out_BH = groups[0][0].shape, d_out_BH.contiguous()
         size = library.gradients_size(byref(shape))
         gradients = _memory(len(groups) * size).zero_()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from rnnpipe.models.kernels.passes import keeps_and_weights
+from rnnpipe.models.kernels.passes import keeps_and_weights, take_kept
 
 
 def plain_state(layers: nn.RNNBase, x_BTI: Tensor) -> Tensor:
@@ -43,9 +43,7 @@ class _Plain(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_out_BH: Tensor) -> tuple[Tensor | None, ...]:
-        kept, ctx.kept = ctx.kept, None
-        if kept is None:
-            raise RuntimeError("these gradients were computed before; what they need is gone")
+        kept = take_kept(ctx)
         d_states: Sequence[Tensor] = [d_out_BH]  # a step's each; the last layer's only of its last step
         found: list[Tensor] = []
         for weights in reversed(_by_layer(ctx.saved_tensors, ctx.layers)):

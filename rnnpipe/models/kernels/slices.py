@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnpipe.models.functional import run_layers
-from rnnpipe.models.kernels.passes import in_threads, keeps_and_weights
+from rnnpipe.models.kernels.passes import in_threads, keeps_and_weights, take_kept
 from rnnpipe.runtime import num_threads
 
 
@@ -46,15 +46,13 @@ class _Sliced(torch.autograd.Function):
                 graphs[number] = (own, _state(layers, slices[number], own))
 
         in_threads(work, threads)
-        ctx.graphs, ctx.sizes = graphs if keeps else None, [len(each) for each in slices]
+        ctx.kept, ctx.sizes = graphs if keeps else None, [len(each) for each in slices]
         return torch.cat([state_BH.detach() for _, state_BH in graphs])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_out_BH: Tensor) -> tuple[Tensor | None, ...]:
-        graphs, ctx.graphs = ctx.graphs, None
-        if graphs is None:
-            raise RuntimeError("these gradients were computed before; what they need is gone")
+        graphs = take_kept(ctx)
         d_slices = torch.split(d_out_BH, ctx.sizes)
         found: list[Any] = [None] * len(graphs)
 
