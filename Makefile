@@ -29,6 +29,9 @@ check: $(INSTALLED) ## Lint, format, types, layers, configs, containers
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/*.yaml
 
 bench: $(INSTALLED) ## Measure speed and write docs/PERFORMANCE.md (ONLY="training limit", QUICK=1, THREADS=2)
+	@$(BIN)/python -m pip show --quiet lightning 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]' || \
+		echo "without Lightning, one loop less is measured"
 	$(BIN)/python -m benchmarks $(ONLY) $(if $(QUICK),--quick) $(if $(THREADS),--threads $(THREADS))
 
 faults: $(INSTALLED) ## Break it on purpose and compare (LONG=1: for hours, and writes the page)

@@ -10,7 +10,16 @@ import click
 from benchmarks.page import write_page
 from benchmarks.regressions import compare
 from benchmarks.rounds import MIN_ROUNDS, load_sentence
-from benchmarks.suite import ROOT, Plan, Result, committed_result, find_benchmarks, read_results, result_path
+from benchmarks.suite import (
+    ROOT,
+    Plan,
+    Result,
+    committed_result,
+    find_benchmarks,
+    machine_of,
+    read_results,
+    result_path,
+)
 from rnnpipe.files import read_json, write_json
 
 
@@ -49,13 +58,15 @@ def main(
             told.append(f"{name}: FAILED, see above (exit code {error.returncode})")
             failed = True
             continue
-        told += [f"{name}: {load_sentence(result['load'])}", *compare(found[name], committed_result(name), result)]
+        machine = machine_of(result)
+        before = committed_result(name, machine)
+        told += [f"{name}: {load_sentence(result['load'])}", *compare(found[name], before, result)]
         if quick:
             click.echo(found[name].section(result))
         else:
-            write_json(result_path(name), result)
+            write_json(result_path(name, machine), result)
     if not quick:
-        click.echo(f"wrote docs/{', docs/'.join(write_page(found, read_results(list(found)), ROOT / 'docs'))}")
+        click.echo(f"wrote docs/{', docs/'.join(write_page(found, read_results(found), ROOT / 'docs'))}")
     click.echo("\n".join(told))
     sys.exit(int(failed))
 

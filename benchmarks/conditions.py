@@ -1,6 +1,7 @@
 """What figures depend on besides the code, and how it is told."""
 
 import platform
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -39,6 +40,12 @@ def installed(package: str) -> str | None:
 def closing(result: dict[str, Any]) -> str:
     """Return the last paragraph of a section: when and where it was measured, and under which load."""
     return f"{made(result)}\n{load_sentence(result['load'])}"
+
+
+def not_measured(absent: Iterable[tuple[str, str]]) -> str:
+    """Return the sentence about what isn't there, as pairs of name and reason; nothing where all is."""
+    missing = "; ".join(f"{name}: {why}" for name, why in sorted(set(absent)))
+    return f"Not measured: {missing}." if missing else ""
 
 
 def made(result: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.conditions import closing, conditions
+from benchmarks.conditions import closing, conditions, not_measured
 from benchmarks.loops import CPU, facts_of, network_with, with_threads_for
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, load_of, summarize, take_turns
@@ -96,7 +96,6 @@ def section(result: Result) -> str:
         epoch_min = wall_s["median"] / updates * TRAINING_IMAGES / BATCH / 60
         ratio = f"**{cell(summary['ratio'][name])}**" if name in summary["ratio"] else "1"
         rows.append(f"| {name} | {cell(wall_s, 0, 1000 / updates)} | {ratio} | {epoch_min:.1f} |")
-    missing = "; ".join(f"{name}: {why}" for name, why in result["absent"].items())
     return f"""## Long sequences
 
 Milliseconds an update of {known["batch_size"]} sequences of {known["steps"]} steps of one pixel, in one layer
@@ -107,7 +106,7 @@ images. minGRU and minLSTM compute all steps at once; the truncated LSTM goes ba
 |---|---|---|---|
 {chr(10).join(rows)}
 
-{f"Not measured: {missing}." if missing else ""}
+{not_measured(result["absent"].items())}
 
 {closing(result)}
 """

@@ -1,6 +1,6 @@
 """docs/PERFORMANCE.md and its figures, made from the results alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.style import DPI
@@ -16,34 +16,53 @@ Comparisons are measured side by side: the contenders take turns within each rou
 ratios are taken round by round. Figures are the median [smallest to largest] of the rounds. Read the ratios:
 milliseconds differ from machine to machine and from hour to hour. A round in which other processes, or the host of
 a virtual machine, took more than 0.15 cores is called disturbed. `make bench` measures all of it again;
-`make bench ONLY=training` one section. Every round stands in `benchmarks/results/`.
+`make bench ONLY=training` one section, and compares with the last figures of the same machine. Every round stands
+in `benchmarks/results/`, a folder a machine. Text and figures below are of the newest results; tables of other
+machines stand beneath.
 """
 
 
-def page_text(found: Mapping[str, Benchmark], results: Mapping[str, Result]) -> str:
+def page_text(found: Mapping[str, Benchmark], results: Mapping[str, Sequence[Result]]) -> str:
     """Return the page: a section for each benchmark; one without a result is said to be missing."""
     sections = [
-        benchmark.section(results[name]).strip() if name in results else _missing(name)
+        _section(benchmark, results[name]) if name in results else _missing(name)
         for name, benchmark in found.items()
     ]
     return "\n\n".join([HEAD.strip(), *sections]) + "\n"
 
 
-def write_page(found: Mapping[str, Benchmark], results: Mapping[str, Result], folder: Path) -> list[str]:
+def write_page(
+    found: Mapping[str, Benchmark], results: Mapping[str, Sequence[Result]], folder: Path
+) -> list[str]:
     """Write the page, the figures and the pages that benchmarks have of their own; return the files' names."""
     written = [PAGE]
-    for name, result in results.items():
+    for name, (newest, *_) in results.items():
         draw = getattr(found[name], "figures", None)
-        for stem, figure in (draw(result) if draw else {}).items():
+        for stem, figure in (draw(newest) if draw else {}).items():
             with atomic_path(folder / f"{stem}.png") as temporary:
                 figure.savefig(temporary, format="png", dpi=DPI)
             written.append(f"{stem}.png")
         make = getattr(found[name], "pages", None)
-        for file, text in (make(result) if make else {}).items():
+        for file, text in (make(newest) if make else {}).items():
             write_bytes(folder / file, text.encode())
             written.append(file)
     write_bytes(folder / PAGE, page_text(found, results).encode())
     return written
+
+
+def _section(benchmark: Benchmark, results: Sequence[Result]) -> str:
+    """Return the newest result's section, and of other machines' the tables and the conditions."""
+    newest, *others = results
+    return "\n\n".join([*_paragraphs(benchmark.section(newest)), *(_tables(benchmark.section(each)) for each in others)])
+
+
+def _tables(section: str) -> str:
+    *paragraphs, conditions = _paragraphs(section)
+    return "\n\n".join([*(each for each in paragraphs if each.startswith("|")), conditions])
+
+
+def _paragraphs(section: str) -> list[str]:
+    return [each.strip("\n") for each in section.split("\n\n") if each.strip("\n")]
 
 
 def _missing(name: str) -> str:

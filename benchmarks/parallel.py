@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.conditions import closing, conditions
+from benchmarks.conditions import closing, conditions, not_measured
 from benchmarks.loops import BATCH, PipelineLoop, network_with, spec_of, synthetic_images, with_threads_for
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, load_of, summarize, take_turns
@@ -133,7 +133,7 @@ def section(result: Result) -> str:
         f"| {case['job']} | {KERNELS[case['kernels']]} | {' | '.join(_cells(case['summary']))} |"
         for case in result["cases"]
     ]
-    missing = "; ".join(f"{KERNELS[kernels]}: {why}" for kernels, why in result["absent"].items())
+    absent = [(KERNELS[kernels], why) for kernels, why in result["absent"].items()]
     return f"""## Several variants at once
 
 Seconds until all variants of a job are trained: one after the other with {known["threads"][0]} threads, and side
@@ -144,7 +144,7 @@ by side with one thread each, at most as many at once as there are threads in th
 |---|---|---|---|---|
 {chr(10).join(rows)}
 
-{f"Not measured: {missing}." if missing else ""}
+{not_measured(absent)}
 
 ![Times the speed of one after the other](parallel_speed.png)
 

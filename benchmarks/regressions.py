@@ -1,11 +1,10 @@
 """What got slower since the last committed figures, by ratios to a reference that was measured beside them."""
 
 from benchmarks.rounds import Spread
-from benchmarks.suite import Benchmark, Result
+from benchmarks.suite import Benchmark, Result, machine_of
 
 MIN_LOSS = 0.05  # of the median; less isn't worth a line
 WITHOUT_SPREAD = 0.15  # the loss that is told of a ratio that comes without its range
-SAME = ("device", "cpu_capability", "cores")  # ratios of another machine say nothing
 
 Ratio = Spread | float
 
@@ -29,13 +28,10 @@ def is_gross_loss(before: Ratio, now: Ratio) -> bool:
 
 
 def compare(benchmark: Benchmark, before: Result | None, now: Result) -> list[str]:
-    """Return the lines that tell what got slower, or why there is nothing to compare with."""
+    """Return the lines that tell what got slower on a machine, or why there is nothing to compare with."""
     name = benchmark.NAME
     if before is None:
-        return [f"{name}: no earlier figures to compare with"]
-    changed = [key for key in SAME if before.get("conditions", {}).get(key) != now["conditions"][key]]
-    if changed:
-        return [f"{name}: not compared, the last figures come from another machine ({', '.join(changed)})"]
+        return [f"{name}: no earlier figures of {machine_of(now)} to compare with"]
     try:
         old, new = ratios_of(benchmark, before), ratios_of(benchmark, now)
     except (KeyError, TypeError):

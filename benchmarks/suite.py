@@ -7,7 +7,9 @@ finds it by that. Helpers: `rounds.take_turns` and `summarize`, `conditions.cond
 import importlib
 import json
 import pkgutil
+import re
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -58,19 +60,31 @@ def find_benchmarks() -> dict[str, Benchmark]:
     return {module.NAME: cast(Benchmark, module) for module in found}
 
 
-def result_path(name: str) -> Path:
-    """Return where the result of a benchmark lies."""
-    return RESULTS / f"{name}.json"
+def machine_of(result: Result) -> str:
+    """Return the name of the machine that a result comes from, fit for a folder: ratios of another say nothing."""
+    known = result["conditions"]
+    words = re.findall(r"[a-z0-9]+", f"{known['device']} {known['cpu_capability']}".lower())
+    return f"{'-'.join(words)}-{known['cores']}-cores"
 
 
-def read_results(names: list[str]) -> dict[str, Result]:
-    """Return the results that are there, by name."""
-    return {name: read_json(result_path(name)) for name in names if result_path(name).exists()}
+def result_path(name: str, machine: str) -> Path:
+    """Return where the result of a benchmark on a machine lies."""
+    return RESULTS / machine / f"{name}.json"
 
 
-def committed_result(name: str) -> Result | None:
-    """Return the last committed result; without git or a commit, the file as it is; None if there is none."""
-    path = result_path(name)
+def read_results(names: Iterable[str]) -> dict[str, list[Result]]:
+    """Return the results that are there, by name: the newest of each machine, the newest of all first."""
+    found: dict[str, list[Result]] = {}
+    for name in names:
+        of_machines: list[Result] = [read_json(path) for path in RESULTS.glob(f"*/{name}.json")]
+        if of_machines:
+            found[name] = sorted(of_machines, key=lambda each: each["conditions"]["measured_at"], reverse=True)
+    return found
+
+
+def committed_result(name: str, machine: str) -> Result | None:
+    """Return the last committed result of a machine; without git or a commit, the file; None if there is none."""
+    path = result_path(name, machine)
     command = ["git", "show", f"HEAD:{path.relative_to(ROOT).as_posix()}"]
     try:
         found = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout

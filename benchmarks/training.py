@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.conditions import closing, conditions
+from benchmarks.conditions import closing, conditions, not_measured
 from benchmarks.loops import (
     BATCH,
     CPU,
@@ -108,8 +108,7 @@ def section(result: Result) -> str:
         f"| {case['variant']} | {case['threads']} | {' | '.join(_cell(case, name) for name in used)} |"
         for case in result["cases"]
     ]
-    absent = {(name, why) for case in result["cases"] for name, why in case["absent"].items()}
-    missing = sorted(f"{LABELS[name]}: {why}" for name, why in absent)
+    absent = [(LABELS[name], why) for case in result["cases"] for name, why in case["absent"].items()]
     return f"""## The same work, faster
 
 Milliseconds an update, and in bold how many times as fast as the tutorial's loop that is. The tutorial's loop is
@@ -123,7 +122,7 @@ checkpoints and the journal's file are in none: they come once an epoch, or twic
 |---|---|{"---|" * len(used)}
 {chr(10).join(rows)}
 
-{result["load"]["rounds"]} rounds of {known["updates_per_round"]} updates in all. {_absent_sentence(missing)}
+{result["load"]["rounds"]} rounds of {known["updates_per_round"]} updates in all. {not_measured(absent)}
 
 ![Times the tutorial's speed, for each variant and number of threads](training_speed.png)
 
@@ -150,7 +149,3 @@ def _cell(case: dict[str, Any], name: str) -> str:
         return "-"
     update_ms = cell(summary["wall_s"][name], 1, 1000 / case["updates"])
     return update_ms if name == REFERENCE else f"{update_ms} **{cell(summary['ratio'][name])}**"
-
-
-def _absent_sentence(missing: list[str]) -> str:
-    return f"Not measured: {'; '.join(missing)}." if missing else ""

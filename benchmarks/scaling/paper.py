@@ -21,7 +21,7 @@ from benchmarks.scaling.tables import (
 
 HEAD = """# Scale
 
-<!-- made by `python -m benchmarks` from benchmarks/results/scale.json; change that, or benchmarks/scaling -->
+<!-- made by `python -m benchmarks` from benchmarks/results/; change those, or benchmarks/scaling -->
 
 What happens with ten, a thousand and a hundred thousand times today's runs, images and users, which part gives
 first, and what helps. Real servers were filled with synthetic runs and asked what people and rnnpipe ask:

@@ -1,12 +1,14 @@
 """The harness of the benchmarks: rounds, load, sums, regressions, page; on made-up figures and a made-up clock."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import page, regressions, rounds, suite
 from benchmarks.load import Clocks, ForeignLoad
+from rnnpipe.files import write_json
 
 Given = dict[str, Any]
 
@@ -117,7 +119,7 @@ class MadeUp:
         raise AssertionError("pages and regressions are made from results alone")
 
     def section(self, result: Given) -> str:
-        return f"## Made up\n\n{result['ratios']}\n\n"
+        return f"## Made up\n\nTold once.\n\n\n| {result['ratios']['gru']} |\n\nMade here.\n"
 
     def ratios(self, result: Given) -> Given:
         ratios: Given = result["ratios"]
@@ -165,35 +167,51 @@ def test_what_got_slower_is_said_and_nothing_else() -> None:
     assert regressions.compare(MadeUp(), now, now) == ["made-up: nothing got slower (3 ratios)"]
 
 
-def test_nothing_is_compared_with_another_machine_or_another_form() -> None:
+def test_only_figures_of_the_same_machine_and_form_are_compared() -> None:
     now = result_of(gru=(1.4, 1.5, 1.6))
-    other = result_of(device="cpu: another", gru=(1.9, 2.0, 2.1))
-    assert regressions.compare(MadeUp(), None, now) == ["made-up: no earlier figures to compare with"]
-    assert regressions.compare(MadeUp(), other, now) == [
-        "made-up: not compared, the last figures come from another machine (device)"
+    assert regressions.compare(MadeUp(), None, now) == [
+        "made-up: no earlier figures of cpu-this-avx2-2-cores to compare with"
     ]
     old_form = {"conditions": now["conditions"]}
     (line,) = regressions.compare(MadeUp(), old_form, now)
     assert line == "made-up: not compared, the last figures have another form"
 
 
+def test_each_machine_keeps_its_figures_and_the_newest_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suite, "RESULTS", tmp_path)
+    for device, day in (("cpu: this", 3), ("cpu: another", 5), ("cpu: this", 4)):
+        result = result_of(device=device, gru=float(day))
+        result["conditions"]["measured_at"] = f"2026-01-0{day}"
+        write_json(suite.result_path("made-up", suite.machine_of(result)), result)
+    found = suite.read_results(["made-up", "not measured"])
+    assert [each["ratios"]["gru"] for each in found.pop("made-up")] == [5, 4] and not found
+
+
 def test_a_benchmark_without_a_result_is_said_to_be_missing() -> None:
     found: dict[str, suite.Benchmark] = {"made-up": MadeUp(), "other": MadeUp()}
-    text = page.page_text(found, {"made-up": result_of(gru=1.5)})
-    assert text.endswith("## Made up\n\n{'gru': 1.5}\n\n## other\n\nNot measured yet: `make bench ONLY=other`.\n")
+    text = page.page_text(found, {"made-up": [result_of(gru=1.5)]})
+    assert text.endswith("| 1.5 |\n\nMade here.\n\n## other\n\nNot measured yet: `make bench ONLY=other`.\n")
+
+
+def test_of_other_machines_the_page_has_tables_and_conditions() -> None:
+    found: dict[str, suite.Benchmark] = {"made-up": MadeUp()}
+    text = page.page_text(found, {"made-up": [result_of(gru=1.5), result_of(gru=2.5)]})
+    assert text.endswith("## Made up\n\nTold once.\n\n| 1.5 |\n\nMade here.\n\n| 2.5 |\n\nMade here.\n")
 
 
 def test_the_page_is_what_the_results_give() -> None:
     found = suite.find_benchmarks()
     assert list(found)[:3] == ["recipes", "training", "limit"]
     assert (suite.ROOT / "docs" / page.PAGE).read_text(encoding="utf-8") == page.page_text(
-        found, suite.read_results(list(found))
+        found, suite.read_results(found)
     )
 
 
-def test_every_figure_that_the_page_shows_is_there_and_none_is_left_over(tmp_path: Any) -> None:
+def test_every_figure_that_the_page_shows_is_there_and_none_is_left_over(tmp_path: Path) -> None:
     found = suite.find_benchmarks()
-    written = page.write_page(found, suite.read_results(list(found)), tmp_path)
+    written = page.write_page(found, suite.read_results(found), tmp_path)
     text = (tmp_path / page.PAGE).read_text(encoding="utf-8")
     pictures = {name for name in written if name.endswith(".png")}
     of_the_readme = {"belief.png", "leaderboard.png"}
