@@ -7,6 +7,9 @@ EXTRAS_INSTALLED := .venv/installed-extras
 
 .DEFAULT_GOAL := help
 
+# Tests and benchmarks start hundreds of interpreters; without kept bytecode each would compile all sources again.
+unexport PYTHONDONTWRITEBYTECODE
+
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -29,9 +32,8 @@ check: $(INSTALLED) ## Lint, format, types, layers, configs, containers
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/*.yaml
 
 bench: $(INSTALLED) ## Measure speed and write docs/PERFORMANCE.md (ONLY="training limit", QUICK=1, THREADS=2)
-	@$(BIN)/python -m pip show --quiet lightning 2>/dev/null || \
-		$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]' || \
-		echo "without Lightning, one loop less is measured"
+	@test -d .venv/lightning || $(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt \
+		--target .venv/lightning lightning lightning-utilities torchmetrics || echo "Lightning isn't there to compare with"
 	$(BIN)/python -m benchmarks $(ONLY) $(if $(QUICK),--quick) $(if $(THREADS),--threads $(THREADS))
 
 faults: $(INSTALLED) ## Break it on purpose and compare (LONG=1: for hours, and writes the page)

@@ -31,9 +31,7 @@ def page_text(found: Mapping[str, Benchmark], results: Mapping[str, Sequence[Res
     return "\n\n".join([HEAD.strip(), *sections]) + "\n"
 
 
-def write_page(
-    found: Mapping[str, Benchmark], results: Mapping[str, Sequence[Result]], folder: Path
-) -> list[str]:
+def write_page(found: Mapping[str, Benchmark], results: Mapping[str, Sequence[Result]], folder: Path) -> list[str]:
     """Write the page, the figures and the pages that benchmarks have of their own; return the files' names."""
     written = [PAGE]
     for name, (newest, *_) in results.items():
@@ -53,7 +51,9 @@ def write_page(
 def _section(benchmark: Benchmark, results: Sequence[Result]) -> str:
     """Return the newest result's section, and of other machines' the tables and the conditions."""
     newest, *others = results
-    return "\n\n".join([*_paragraphs(benchmark.section(newest)), *(_tables(benchmark.section(each)) for each in others)])
+    return "\n\n".join(
+        [*_paragraphs(benchmark.section(newest)), *(_tables(benchmark.section(each)) for each in others)]
+    )
 
 
 def _tables(section: str) -> str:

@@ -1,0 +1,19 @@
+"""How accurate the recipe for long trainings gets: half an hour and more for each of its six nets."""
+
+from benchmarks.accuracy import Case, measure_cases, section_under
+from benchmarks.suite import Plan, Result
+
+NAME = "patience"
+PLACE = 9
+ON_REQUEST = True
+CASE = Case("`mnist-long.yaml`, 28 epochs", "mnist-long.yaml", ("gru", "lstm"), seeds=3)
+
+
+def measure(plan: Plan) -> Result:
+    """Return for each variant the test accuracy of each seed, and the seconds of its training."""
+    return measure_cases([CASE], plan)
+
+
+def section(result: Result) -> str:
+    """Return the section: a table of the variants."""
+    return section_under("Accuracy with patience", result)
