@@ -34,12 +34,19 @@ SECONDS_A_SHAPE, PASSES = 0.1, 5
 def flops(variant: str) -> int:
     """Return the floating-point operations of the matrix products of one forward and backward pass of a batch.
 
-    Forward, each layer has 2 B T G H (I + H): gates G, input I, hidden H. Backward has twice that, for the weights
-    and for what came in, except that nobody needs the gradient of the images. Point-wise work isn't counted.
+    Backward has twice as many as forward, for the weights and for what came in, except that nobody needs the
+    gradient of the images. Point-wise work isn't counted.
     """
-    step = 2 * BATCH * SIDE * GATES[variant] * HIDDEN
-    forward = sum(step * ((SIDE if layer == 0 else HIDDEN) + HIDDEN) for layer in range(LAYERS))
-    return 3 * forward - step * SIDE
+    return 3 * forward_flops(variant, BATCH) - 2 * BATCH * SIDE * GATES[variant] * HIDDEN * SIDE
+
+
+def forward_flops(variant: str, images: int) -> int:
+    """Return the floating-point operations of the matrix products of a forward pass of so many images.
+
+    Each layer has 2 B T G H (I + H): gates G, input I, hidden H.
+    """
+    step = 2 * images * SIDE * GATES[variant] * HIDDEN
+    return sum(step * ((SIDE if layer == 0 else HIDDEN) + HIDDEN) for layer in range(LAYERS))
 
 
 def measure(plan: Plan) -> Result:
