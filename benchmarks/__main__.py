@@ -41,7 +41,11 @@ def main(
     only_page: bool,
     here: Path | None,
 ) -> None:
-    """Measure the benchmarks NAMES (without one, all but those that take hours), each in a process of its own."""
+    """Measure the benchmarks NAMES (without one, all but those that take hours), each in a process of its own.
+
+    NAMES are recipes, training, limit, parallel, evaluation, growth, overhead, accuracy, patience (hours), long,
+    resuming, scale (an hour). Results and page in docs/ are written anew; with --threads they have these alone.
+    """
     found, plan, wanted = find_benchmarks(), Plan(quick, threads, rounds), names + only
     if unknown := [name for name in wanted if name not in found]:
         raise click.UsageError(f"there is no benchmark {unknown[0]!r}; there are {', '.join(found)}")

@@ -10,6 +10,7 @@ import torch
 
 from benchmarks.rounds import load_sentence
 from rnnpipe.processes.slots import cpu_cores
+from rnnpipe.provenance import code_revision
 from rnnpipe.runtime import describe_device
 
 
@@ -24,6 +25,7 @@ def conditions(threads: int | list[int], **more: Any) -> dict[str, Any]:
         "lightning": installed("lightning"),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "revision": code_revision(),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **more,
     }
@@ -54,5 +56,6 @@ def made(result: dict[str, Any]) -> str:
     return (
         f"Measured {known['measured_at']} on {known['device']} "
         f"({known['cpu_capability']}, {known['cores']} cores),\n"
-        f"torch {known['torch']}, Python {known['python']}, {known['platform']}."
+        f"torch {known['torch']}, Python {known['python']}, {known['platform']}"
+        f"{', rnnpipe ' + known['revision'] if 'revision' in known else ''}."
     )

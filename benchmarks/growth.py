@@ -19,6 +19,7 @@ from benchmarks.growing import TINY, TINY_NET, UPDATES, write_sequences
 from benchmarks.memory import PeakMemory, tree_of
 from benchmarks.page import cell
 from benchmarks.rounds import MIN_ROUNDS, Contender, Spread, load_of, spread, take_turns
+from benchmarks.runs import adopt_orphans, alone_in
 from benchmarks.style import draw_curve, figure_with_axes, grow_along
 from benchmarks.suite import ROOT, Plan, Result
 
@@ -63,13 +64,14 @@ CURVES = {
         (1, 2),
         "nets in a run",
         "a whole run on `digits`: tiny nets, one epoch each, evaluated, logged, the best registered",
-        rounds=1,  # the largest takes ten minutes
+        rounds=1,  # the largest takes half an hour
     ),
 }
 
 
 def measure(plan: Plan) -> Result:
     """Return for each curve the rounds: seconds and peak memory by size."""
+    adopt_orphans()
     curves: dict[str, dict[str, Any]] = {}
     for kind, curve in CURVES.items():
         sizes = curve.quick if plan.quick else curve.sizes
@@ -126,13 +128,10 @@ def run_pipeline(total: int, folder: Path) -> Measurement:
     with tempfile.TemporaryDirectory(dir=folder) as name:
         config = Path(name) / "growth.yaml"
         config.write_text(yaml.safe_dump(pipeline_config(total)), encoding="utf-8")
-        dropped = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
-        environment = {key: value for key, value in os.environ.items() if key not in dropped}
-        environment |= {"RNNPIPE_HOME": name, "RNNPIPE_LOCKS": name, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "rnnpipe", "run", str(config)]
         started_s = perf_counter()
         with (
-            subprocess.Popen(command, cwd=name, env=environment, stdout=subprocess.DEVNULL) as run,
+            subprocess.Popen(command, cwd=name, env=alone_in(Path(name)), stdout=subprocess.DEVNULL) as run,
             PeakMemory(lambda: tree_of(run.pid), LOOK_EVERY_S) as memory,
         ):
             code = run.wait()

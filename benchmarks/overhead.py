@@ -17,7 +17,7 @@ import yaml
 from benchmarks.conditions import closing, conditions
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, Spread, load_of, spread, summarize, take_turns
-from benchmarks.runs import LOOP, Workspace, adopt_orphans
+from benchmarks.runs import LOOP, START, Workspace, adopt_orphans
 from benchmarks.suite import ROOT, Plan, Result
 from rnnpipe.config import load_config
 from rnnpipe.files import read_json, write_json
@@ -137,7 +137,7 @@ def section(result: Result) -> str:
     fresh, again = summary["parts_s"], summary["unchanged_parts_s"]
     rows = [
         f"| {name} | {cell(fresh[name], 2)} | {cell(again[name], 2) if name in again else '-'} |"
-        for name in fresh
+        for name in sorted(fresh, key=lambda name: -fresh[name]["median"])
         if name != LOOP
     ]
     return f"""## What the pipeline costs
@@ -154,7 +154,7 @@ same net, images, epochs and validation, without Prefect, MLflow, journal, check
 | in all with {EPOCHS["long"]} epochs, s | {cell(summary["added_s"], 1)} | |
 | a run where nothing changed, s | {cell(summary["unchanged_s"], 1)} | {UNCHANGED_LIMIT_S:g} |
 
-Where the seconds go, from Prefect's records of the tasks. "{next(iter(fresh))}" is imports and the start of
+Where the seconds go, from Prefect's records of the tasks. "{START}" is imports and the start of
 Prefect's server; in a fresh workspace, with its first migration. "train" is what surrounds the updates:
 pre-flight, validation, journal.
 

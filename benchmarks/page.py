@@ -15,10 +15,13 @@ HEAD = """# Performance
 Comparisons are measured side by side: the contenders take turns within each round, in one tree of processes, and
 ratios are taken round by round. Figures are the median [smallest to largest] of the rounds. Read the ratios:
 milliseconds differ from machine to machine and from hour to hour. A round in which other processes, or the host of
-a virtual machine, took more than 0.15 cores is called disturbed. `make bench` measures all of it again;
-`make bench ONLY=training` one section, and compares with the last figures of the same machine. Every round stands
-in `benchmarks/results/`, a folder a machine. Text and figures below are of the newest results; tables of other
-machines stand beneath.
+a virtual machine, took more than 0.15 cores is called disturbed; where most are, measure again.
+
+`make bench` measures again all but "patience" and "scale": for some hours on two cores, a section for minutes or
+up to an hour. It needs MNIST (the network, or `RNNPIPE_MIRRORS`) and, for the compiled kernels, a C compiler. At
+the end it prints a line for each ratio that fell by more than 5 % and out of the range of the last committed ones
+of the same kind of machine. Every round stands in `benchmarks/results/`, a folder for each kind. Text and figures
+below are of the newest results; tables of other machines stand beneath.
 """
 
 
@@ -51,14 +54,16 @@ def write_page(found: Mapping[str, Benchmark], results: Mapping[str, Sequence[Re
 def _section(benchmark: Benchmark, results: Sequence[Result]) -> str:
     """Return the newest result's section, and of other machines' the tables and the conditions."""
     newest, *others = results
+    heading, *paragraphs = _paragraphs(benchmark.section(newest))
     return "\n\n".join(
-        [*_paragraphs(benchmark.section(newest)), *(_tables(benchmark.section(each)) for each in others)]
+        [heading, *paragraphs, again(benchmark.NAME), *(_tables(benchmark.section(each)) for each in others)]
     )
 
 
 def _tables(section: str) -> str:
     *paragraphs, conditions = _paragraphs(section)
-    return "\n\n".join([*(each for each in paragraphs if each.startswith("|")), conditions])
+    told = (each for each in paragraphs if each.startswith("|") or "Not measured" in each)
+    return "\n\n".join([*told, conditions])
 
 
 def _paragraphs(section: str) -> list[str]:
@@ -66,7 +71,12 @@ def _paragraphs(section: str) -> list[str]:
 
 
 def _missing(name: str) -> str:
-    return f"## {name}\n\nNot measured yet: `make bench ONLY={name}`."
+    return f"## {name.capitalize()}\n\nNot measured yet: `make bench ONLY={name}`."
+
+
+def again(name: str) -> str:
+    """Return the line that says how a section is measured again."""
+    return f"Again: `make bench ONLY={name}`."
 
 
 def cell(values: Mapping[str, float], digits: int = 2, factor: float = 1.0) -> str:

@@ -18,6 +18,7 @@ from benchmarks.conditions import closing, conditions
 from benchmarks.loops import BATCH, CPU, spec_of, synthetic_images
 from benchmarks.page import cell
 from benchmarks.rounds import Spread, load_of, spread, summarize, take_turns
+from benchmarks.runs import alone_in
 from benchmarks.suite import Plan, Result
 from rnnpipe.config.training import TrainingConfig
 from rnnpipe.evaluation.deploy import build_network
@@ -93,7 +94,7 @@ def measure_recovery(repeats: int) -> list[float]:
         last_step = -1
         for number in range(repeats + 1):
             started = time.perf_counter()
-            with subprocess.Popen(command, cwd=name, stdout=subprocess.DEVNULL) as run:
+            with subprocess.Popen(command, cwd=name, env=alone_in(Path(name)), stdout=subprocess.DEVNULL) as run:
                 while newest_step(Path(name)) <= last_step:
                     assert run.poll() is None, "the run ended by itself"
                     time.sleep(0.01)
@@ -108,7 +109,7 @@ def measure_recovery(repeats: int) -> list[float]:
 
 def newest_step(folder: Path) -> int:
     """Return the last step that the journal tells of, -1 if there is none."""
-    journals = list(folder.glob(".rnnpipe/store/trainings/*/log/journal.jsonl"))
+    journals = list(folder.glob("store/trainings/*/log/journal.jsonl"))
     steps = step_losses(read_journal(journals[0].parents[1])) if journals else []
     return steps[-1][0] if steps else -1
 

@@ -27,6 +27,12 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
+def alone_in(home: Path) -> dict[str, str]:
+    """Return the environment of runs with a workspace and locks of their own, and no server named elsewhere."""
+    kept = {name: value for name, value in os.environ.items() if name not in NAMED_ELSEWHERE}
+    return kept | {"RNNPIPE_HOME": str(home), "RNNPIPE_LOCKS": str(home / "locks"), "PYTHONPATH": str(ROOT)}
+
+
 class Workspace:
     """A folder with a fresh workspace in it, whose images are downloaded already: no network is measured."""
 
@@ -44,13 +50,11 @@ class Workspace:
 
     def call(self, config: Path, overrides: dict[str, str]) -> float:
         """Run the command once; return its wall seconds."""
-        kept = {name: value for name, value in os.environ.items() if name not in NAMED_ELSEWHERE}
-        own = {"RNNPIPE_HOME": self.home, "RNNPIPE_LOCKS": self.folder / "locks", "PYTHONPATH": ROOT}
         options = [word for name, value in overrides.items() for word in ("--set", f"{name}={value}")]
         started_s = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-m", "rnnpipe", "run", str(config), *options], check=False, cwd=ROOT,
-            env={**kept, **{name: str(value) for name, value in own.items()}}, capture_output=True, text=True,
+            env=alone_in(self.home), capture_output=True, text=True,
         )  # fmt: skip
         wall_s = time.perf_counter() - started_s
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -48,7 +48,7 @@ def measure(plan: Plan) -> Result:
     cases = []
     for threads in counts:
         set_threads(threads)
-        cases += [measure_case(name, threads, updates, plan.rounds) for name in VARIANTS[: 1 if plan.quick else 3]]
+        cases += [measure_case(name, threads, updates, plan.rounds) for name in VARIANTS]
     return {
         "conditions": conditions(counts, batch_size=BATCH, updates_per_round=updates, precision="fp32"),
         "load": load_of(each for case in cases for each in case["rounds"]),
@@ -85,7 +85,7 @@ def contenders(variant: str, updates: int) -> tuple[dict[str, Contender], dict[s
             absent[kernels] = reason
         else:
             present[kernels] = with_threads_for(network, PipelineLoop(network, variant, images).train)
-    precision, reason = choose_precision(CPU, "auto")
+    precision, reason = choose_precision(CPU, "bf16")
     if variant == "lstm" and precision == "bf16":
         loop = PipelineLoop(build_network(spec, seed=0), variant, images, "bf16")
         present["bf16"] = with_threads_for(None, loop.train)

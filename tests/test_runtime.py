@@ -94,7 +94,7 @@ def test_torch_is_asked_what_this_machine_has() -> None:
     [
         ("fp32", True, "fp32"),
         ("bf16", True, "bf16"),
-        ("auto", True, "bf16"),
+        ("auto", True, "fp32"),  # its accuracy isn't measured
         ("bf16", False, "fp32"),
         ("auto", False, "fp32"),
     ],
@@ -103,7 +103,13 @@ def test_bf16_only_where_the_device_has_it(request_: str, bf16: bool, precision:
     chosen, reason = choose_precision(CPU, request_, machine({}, bf16))
     assert chosen == precision
     assert reason.startswith(f"{precision}: ")
-    assert ("no bf16" in reason) == (request_ != "fp32" and not bf16)
+    assert ("no bf16" in reason) == (request_ == "bf16" and not bf16)
+
+
+def test_auto_takes_bf16_where_its_accuracy_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "BF16_KEEPS_ACCURACY", frozenset({"cpu"}))
+    assert choose_precision(CPU, "auto", machine({}, True))[0] == "bf16"
+    assert choose_precision(CPU, "auto", machine({}, False))[0] == "fp32"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +125,7 @@ def test_cpu_bf16_is_read_from_its_instructions(
     capabilities: dict[str, bool], precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert choose_precision(CPU, "auto")[0] == precision
+    assert choose_precision(CPU, "bf16")[0] == precision
 
 
 @pytest.mark.parametrize("name", ["mps", "xpu:0"])

@@ -65,7 +65,9 @@ class ExecutionConfig(Section):
         " many threads as `threads` says, or a GPU of its own: for nets too large for one (1 to 64).",
     )
     precision: Literal["fp32", "bf16", "auto"] = Field(
-        "fp32", description="fp32; bf16 autocast where the device has it; auto: bf16 if there, else fp32."
+        "fp32",
+        description="fp32; bf16 autocast where the device has it, else fp32; auto: bf16 only where its accuracy is"
+        " known to be that of fp32, which isn't measured on any device yet.",
     )
     kernels: Literal["auto", "torch", "compiled"] = Field(
         "auto",

@@ -192,13 +192,16 @@ def test_each_machine_keeps_its_figures_and_the_newest_come_first(
 def test_a_benchmark_without_a_result_is_said_to_be_missing() -> None:
     found: dict[str, suite.Benchmark] = {"made-up": MadeUp(), "other": MadeUp()}
     text = page.page_text(found, {"made-up": [result_of(gru=1.5)]})
-    assert text.endswith("| 1.5 |\n\nMade here.\n\n## other\n\nNot measured yet: `make bench ONLY=other`.\n")
+    assert "| 1.5 |\n\nMade here.\n\nAgain: `make bench ONLY=made-up`.\n\n## Other\n\n" in text
+    assert text.endswith("Not measured yet: `make bench ONLY=other`.\n")
 
 
 def test_of_other_machines_the_page_has_tables_and_conditions() -> None:
     found: dict[str, suite.Benchmark] = {"made-up": MadeUp()}
     text = page.page_text(found, {"made-up": [result_of(gru=1.5), result_of(gru=2.5)]})
-    assert text.endswith("## Made up\n\nTold once.\n\n| 1.5 |\n\nMade here.\n\n| 2.5 |\n\nMade here.\n")
+    newest, _, other = text.partition("\n\nAgain: `make bench ONLY=made-up`.\n\n")
+    assert newest.endswith("## Made up\n\nTold once.\n\n| 1.5 |\n\nMade here.")
+    assert other == "| 2.5 |\n\nMade here.\n"
 
 
 def test_the_page_is_what_the_results_give() -> None:

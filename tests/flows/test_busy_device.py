@@ -13,6 +13,7 @@ from workspaces import Done, Workspace, ask, wait_for
 from flows.server import running_url
 from rnnpipe.cli.progress import PlainProgress
 from rnnpipe.config import load_config
+from rnnpipe.config.execution import NO_KERNELS
 from rnnpipe.errors import DeviceError
 from rnnpipe.processes.slots import Job, cpu_cores, device_slot
 from rnnpipe.store import MANIFEST
@@ -113,3 +114,22 @@ def test_how_threads_were_chosen_is_said_where_nobody_asked_for_a_number(
         session.training(label, {"event": "start", "threads_reason": reason}, auto)
         session.training(label, {"event": "start", "threads_reason": "asked for as 1"}, fixed)
     assert capsys.readouterr().out.splitlines() == [f"gru s0  {shared}", "gru s2  2 threads: 5.1 ms an update"]
+
+
+@pytest.mark.usefixtures("_prefect_knows_the_server")
+def test_that_kernels_are_missing_is_said_in_one_line(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows.session import Session  # Prefect reads its settings when it is imported
+
+    monkeypatch.setenv("RNNPIPE_HOME", str(workspace.home))
+    session, config = Session(PlainProgress()), load_config(workspace.config("said", execution={"threads": 1}))
+    missing = f"torch: {NO_KERNELS}no compiler is there (cc, gcc, clang)"
+    reasons = {
+        "basic s0": "torch: the net is written in torch, step by step",
+        "gru s0": missing,
+        "lstm s0": missing,
+    }
+    for label, reason in reasons.items():
+        session.training(label, {"event": "start", "threads_reason": "", "kernels_reason": reason}, config)
+    assert capsys.readouterr().out.splitlines() == [f"gru s0  kernels: {missing}"]
