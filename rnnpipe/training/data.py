@@ -1,17 +1,16 @@
 """The training and validation images of a sequences folder, as tensors."""
 
-import mmap
 from pathlib import Path
-from typing import Any
 
+import psutil
 import torch
 
+from rnnpipe.data.arrays import forget_pages
 from rnnpipe.data.raw import Floats, Pixels
 from rnnpipe.data.stages import open_split
 from rnnpipe.training.setting import TrainingData
 
 KEPT_BYTES = 256 << 20  # of a file of images; what is smaller stays mapped
-FAULT_BYTES = 64 << 10  # that Linux maps around a page that is read
 
 
 def open_training_data(folder: Path, device: torch.device) -> TrainingData:
@@ -23,26 +22,27 @@ def open_training_data(folder: Path, device: torch.device) -> TrainingData:
         torch.from_numpy(train.y_N).to(device),
         torch.from_numpy(validation.x_NTI) if validation else None,
         torch.from_numpy(validation.y_N) if validation else None,
-        ReadPages(train.x_NTI).count if device.type == "cpu" else lambda images: None,
+        ReadPages(train.x_NTI).look if device.type == "cpu" else lambda: None,
     )
 
 
 class ReadPages:
     """Gives the pages of a large memory map back to the system, so that resident memory stays flat.
 
-    Otherwise it grows up to the file's size within an epoch, and looks as if the images were held in memory.
+    Otherwise it grows up to the file's size within an epoch, and looks as if the images were held in memory. It is
+    looked at after each update, since one image may bring 64 KiB or 2 MiB around it, as the system likes.
     """
 
     def __init__(self, x_NTI: Pixels | Floats, limit_bytes: int = KEPT_BYTES) -> None:
-        base: Any = x_NTI.base  # numpy's types don't know of maps
-        self._map = base if isinstance(base, mmap.mmap) and x_NTI.nbytes > limit_bytes else None
-        self._limit = limit_bytes // (FAULT_BYTES + x_NTI[0].nbytes)  # images between one time and the next
-        self._images = 0
+        self._array = x_NTI if x_NTI.nbytes > limit_bytes else None
+        self._most_bytes = _mapped_bytes() + limit_bytes
 
-    def count(self, images: int) -> None:
-        """Count this many images as read; give back what they have filled, once that may be too much."""
-        self._images += images
-        if self._map is not None and self._images >= self._limit and hasattr(mmap, "MADV_DONTNEED"):
-            # Nobody writes to the map, so nothing is lost: what is read again comes from the file.
-            self._map.madvise(mmap.MADV_DONTNEED)
-            self._images = 0
+    def look(self) -> None:
+        """Give back what was read, once that is too much. Nothing is lost: read again, it comes from the file."""
+        if self._array is not None and _mapped_bytes() > self._most_bytes:
+            forget_pages(self._array)
+
+
+def _mapped_bytes() -> int:
+    """Return how much of mapped files is in this process' memory; 0 where the system doesn't tell."""
+    return int(getattr(psutil.Process().memory_info(), "shared", 0))

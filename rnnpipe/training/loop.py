@@ -120,7 +120,7 @@ class Fit:
         self._reported = time.perf_counter()
         for chosen in torch.split(order, self.setting.config.batch_size)[made:]:
             self._unreported.append((self._update(chosen, epoch), len(chosen)))
-            self.data.was_read(len(chosen))
+            self.data.was_read()
             self.progress.step += 1
             now = time.perf_counter()
             if self._is_stopping:

@@ -43,8 +43,8 @@ class TrainingData:
     train_y_N: torch.Tensor
     validation_x_NTI: torch.Tensor | None = None
     validation_y_N: torch.Tensor | None = None
-    # Told after each update how many training images it read.
-    was_read: Callable[[int], None] = lambda images: None
+    # Called after each update, which has read some of the training images.
+    was_read: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
