@@ -26,7 +26,8 @@ from rnnpipe.runtime import set_threads
 
 NAME = "parallel"
 PLACE = 7
-JOBS, QUICK_JOBS = (("gru", "lstm"), ("rnn", "gru", "lstm")), (("rnn", "gru"),)
+JOBS: tuple[tuple[str, ...], ...] = (("gru", "lstm"), ("rnn", "gru", "lstm"), ("gru",) * 4)
+QUICK_JOBS = (("rnn", "gru"),)
 KERNELS = {"torch": "torch's kernels", "compiled": "compiled kernels"}
 REFERENCE, OTHER = "one after the other", "side by side"
 UPDATES, QUICK_UPDATES = 40, 3
@@ -82,19 +83,17 @@ def work(variant: str, updates: int) -> None:
 def measure(plan: Plan) -> Result:
     """Return for each job (some variants) and kernels the seconds of both ways, round by round."""
     total, updates = plan.threads or cpu_cores(), QUICK_UPDATES if plan.quick else UPDATES
-    jobs = QUICK_JOBS if plan.quick else JOBS
-    with ExitStack() as stack:
-        names = sorted({name for job in jobs for name in job})
-        workers = {name: stack.enter_context(working(name, updates)) for name in names}
-        absent = {kernels: why for worker in workers.values() for kernels, why in worker.absent.items()}
-        cases = [
-            measure_case(
-                [workers[name] for name in job], {"job": " + ".join(job), "kernels": kernels}, total, plan
-            )
-            for job in jobs
-            for kernels in KERNELS
-            if kernels not in absent
-        ]
+    cases: list[dict[str, Any]] = []
+    absent: dict[str, str] = {}
+    for job in QUICK_JOBS if plan.quick else JOBS:
+        with ExitStack() as stack:
+            workers = [stack.enter_context(working(name, updates)) for name in job]
+            absent |= {kernels: why for worker in workers for kernels, why in worker.absent.items()}
+            cases += [
+                measure_case(workers, {"job": " + ".join(job), "kernels": kernels}, total, plan)
+                for kernels in KERNELS
+                if kernels not in absent
+            ]
     return {
         "conditions": conditions([total, 1], batch_size=BATCH, updates=updates, precision="fp32"),
         "load": load_of(each for case in cases for each in case["rounds"]),
