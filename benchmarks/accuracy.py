@@ -73,7 +73,7 @@ def measure_cases(given: Sequence[Case], plan: Plan) -> Result:
     precision, reason = choose_precision(torch.device("cpu"), "bf16")
     for case in given:
         if BF16 in case.changes and precision != "bf16":
-            absent[case.label] = reason
+            absent[case.label] = reason.removeprefix("fp32: ")
             continue
         path = ROOT / "configs" / case.config
         overrides = _overrides(case, plan.quick)

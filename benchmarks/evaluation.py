@@ -22,7 +22,7 @@ from benchmarks.loops import (
 )
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, load_of, ratios_of_cases, summarize, take_turns
-from benchmarks.style import draw_bars, figure_with_axes
+from benchmarks.style import draw_bars, figure_with_axes, group_of
 from benchmarks.suite import Plan, Result
 from rnnpipe.evaluation.deploy import build_network
 from rnnpipe.evaluation.predict import predict
@@ -155,7 +155,7 @@ def figures(result: Result) -> dict[str, Figure]:
     series = {LABELS[name]: [case["summary"]["ratio"].get(name) for case in cases] for name in LABELS}
     draw_bars(
         axes,
-        [f"{case['variant']}\n{case['threads']} threads" for case in cases],
+        [group_of(case["variant"], case["threads"]) for case in cases],
         {name: found for name, found in series.items() if any(found)},
     )
     axes.axhline(1, color="#666666", linewidth=0.8)

@@ -12,7 +12,7 @@ from benchmarks.conditions import closing, conditions, not_measured
 from benchmarks.loops import BATCH, SIDE, network_with, spec_of, with_threads_for
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, Spread, load_of, summarize, take_turns
-from benchmarks.style import draw_bars, figure_with_axes
+from benchmarks.style import draw_bars, figure_with_axes, group_of
 from benchmarks.suite import Plan, Result
 from rnnpipe.processes.slots import cpu_cores
 from rnnpipe.runtime import choose_precision, set_threads
@@ -83,7 +83,7 @@ def contenders(variants: list[str]) -> tuple[dict[str, Contender], dict[str, str
     if precision == "bf16":
         present[LIMIT_BF16] = with_threads_for(None, lambda: products_s(torch.bfloat16))
     else:  # torch would take half a second for each GFLOP
-        absent[LIMIT_BF16] = reason
+        absent[LIMIT_BF16] = reason.removeprefix("fp32: ")
     for variant in variants:
         for kernels in ("torch", "compiled"):
             network, reason = network_with(spec_of(variant), kernels)
@@ -167,7 +167,7 @@ def figures(result: Result) -> dict[str, Figure]:
         kernels: [case["summary"]["ratio"].get(f"{variant}, {kernels}") for case, variant in groups]
         for kernels in ("torch", "compiled")
     }
-    labels = [f"{variant}\n{case['threads']} threads" for case, variant in groups]
+    labels = [group_of(variant, case["threads"]) for case, variant in groups]
     draw_bars(axes, labels, {name: found for name, found in series.items() if any(found)})
     axes.set_ylabel("share of the limit")
     axes.legend(frameon=False, fontsize=8)

@@ -51,6 +51,11 @@ def draw_bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Sequence[d
     axes.set_xticks(range(len(groups)), groups)
 
 
+def group_of(variant: str, threads: int) -> str:
+    """Return the label of a group of bars: a variant with a number of threads."""
+    return f"{variant}\n{threads} thread{'s' * (threads > 1)}"
+
+
 def draw_curve(axes: Axes, place: int, label: str, points: Mapping[float, dict[str, float]]) -> None:
     """Draw medians over sizes, with the range as a band; `place` chooses colour and mark."""
     sizes = sorted(points)

@@ -19,7 +19,7 @@ from benchmarks.loops import (
 from benchmarks.loops import synthetic_images as images_of
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, load_of, ratios_of_cases, summarize, take_turns
-from benchmarks.style import draw_bars, figure_with_axes
+from benchmarks.style import draw_bars, figure_with_axes, group_of
 from benchmarks.suite import Plan, Result
 from rnnpipe.evaluation.deploy import build_network
 from rnnpipe.processes.slots import cpu_cores
@@ -90,7 +90,7 @@ def contenders(variant: str, updates: int) -> tuple[dict[str, Contender], dict[s
         loop = PipelineLoop(build_network(spec, seed=0), variant, images, "bf16")
         present["bf16"] = with_threads_for(None, loop.train)
     elif variant == "lstm":
-        absent["bf16"] = reason
+        absent["bf16"] = reason.removeprefix("fp32: ")
     return present, absent
 
 
@@ -133,7 +133,7 @@ checkpoints and the journal's file are in none: they come once an epoch, or twic
 def figures(result: Result) -> dict[str, Figure]:
     """Return one figure: ratios to the tutorial's loop, a group of bars for each case."""
     figure, (axes,) = figure_with_axes(title="Speed beside the tutorial's loop: median and range of the rounds")
-    groups = [f"{case['variant']}\n{case['threads']} threads" for case in result["cases"]]
+    groups = [group_of(case["variant"], case["threads"]) for case in result["cases"]]
     found = [[case["summary"]["ratio"].get(name) for case in result["cases"]] for name in LABELS]
     series = {LABELS[name]: spreads for name, spreads in zip(LABELS, found, strict=True) if any(spreads)}
     draw_bars(axes, groups, series)
