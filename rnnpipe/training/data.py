@@ -35,12 +35,16 @@ class ReadPages:
 
     def __init__(self, x_NTI: Pixels | Floats, limit_bytes: int = KEPT_BYTES) -> None:
         self._array = x_NTI if x_NTI.nbytes > limit_bytes else None
+        self._limit_bytes = limit_bytes
         self._most_bytes = _mapped_bytes() + limit_bytes
 
     def look(self) -> None:
         """Give back what was read, once that is too much. Nothing is lost: read again, it comes from the file."""
         if self._array is not None and _mapped_bytes() > self._most_bytes:
             forget_pages(self._array)
+            self._most_bytes = (
+                _mapped_bytes() + self._limit_bytes
+            )  # what is left belongs to others, such as libraries
 
 
 def _mapped_bytes() -> int:
