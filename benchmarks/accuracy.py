@@ -39,13 +39,17 @@ BF16 = "execution.precision=bf16"
 
 @dataclass(frozen=True)
 class Case:
-    """A config with what is changed in it, the variants taken from it, and the number of seeds."""
+    """A config with what is changed in it, the variants taken from it, and the number of seeds.
+
+    A pair that tells what bf16 costs is measured only where the CPU has it.
+    """
 
     label: str
     config: str
     variants: tuple[str, ...]
     seeds: int = 5
     changes: tuple[str, ...] = ()
+    needs_bf16: bool = False
 
 
 CASES = (
@@ -56,8 +60,8 @@ CASES = (
         changes=("training.epochs=6", "variants.1.epochs=6"),
     ),
     Case("`mnist.yaml`, 10 epochs", "mnist.yaml", ("rnn",), changes=("variants.0.epochs=10",)),
-    Case("`tutorial-rows.yaml`", "tutorial-rows.yaml", ("lstm",)),
-    Case("`tutorial-rows.yaml`, bf16", "tutorial-rows.yaml", ("lstm",), changes=(BF16,)),
+    Case("`tutorial-rows.yaml`", "tutorial-rows.yaml", ("lstm",), needs_bf16=True),
+    Case("`tutorial-rows.yaml`, bf16", "tutorial-rows.yaml", ("lstm",), changes=(BF16,), needs_bf16=True),
 )
 QUICK = ("data.name=digits", "training.epochs=1", "variants.0.epochs=1", "data.validation_fraction=0")
 
@@ -81,7 +85,7 @@ def _measure(given: Sequence[Case], plan: Plan) -> Result:
     absent: dict[str, str] = {}
     precision, reason = choose_precision(torch.device("cpu"), "bf16")
     for case in given:
-        if BF16 in case.changes and precision != "bf16":
+        if case.needs_bf16 and precision != "bf16":
             absent[case.label] = reason.removeprefix("fp32: ")
             continue
         path = ROOT / "configs" / case.config
