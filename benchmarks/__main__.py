@@ -64,7 +64,8 @@ def main(
             continue
         machine = machine_of(result)
         before = committed_result(name, machine)
-        told += [f"{name}: {load_sentence(result['load'])}", *compare(found[name], before, result)]
+        told += [f"{name}: {load_sentence(result['load'])}"] if "load" in result else []
+        told += compare(found[name], before, result)
         if quick:
             click.echo(found[name].section(result))
         else:

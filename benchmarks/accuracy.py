@@ -1,7 +1,7 @@
 """How accurate the shipped recipes get in more epochs than the tutorial's, and with half the precision.
 
 Each case is an ordinary run of the pipeline in the current workspace: what is stored there isn't trained again, so
-a measurement that was stopped goes on. Accuracy doesn't depend on the load; minutes stand here without a ratio.
+a measurement that was stopped goes on. Accuracy doesn't depend on the load, and seconds don't stand here.
 """
 
 import os
@@ -19,8 +19,6 @@ import yaml
 from scipy.stats import t
 
 from benchmarks.conditions import conditions, made, not_measured
-from benchmarks.load import ForeignLoad
-from benchmarks.rounds import Round, load_of, round_of
 from benchmarks.suite import ROOT, Plan, Result
 from rnnpipe.config import PipelineConfig
 from rnnpipe.config.loading import load_config
@@ -67,7 +65,7 @@ QUICK = ("data.name=digits", "training.epochs=1", "variants.0.epochs=1", "data.v
 
 
 def measure(plan: Plan) -> Result:
-    """Return for each case and variant the test accuracy of each seed, and the seconds of its training."""
+    """Return for each case and variant the test accuracy of each seed."""
     return measure_cases(CASES[1:2] if plan.quick else CASES, plan)
 
 
@@ -81,7 +79,6 @@ def measure_cases(given: Sequence[Case], plan: Plan) -> Result:
 
 def _measure(given: Sequence[Case], plan: Plan) -> Result:
     cases: list[dict[str, Any]] = []
-    loads: list[Round] = []
     absent: dict[str, str] = {}
     precision, reason = choose_precision(torch.device("cpu"), "bf16")
     for case in given:
@@ -93,14 +90,10 @@ def _measure(given: Sequence[Case], plan: Plan) -> Result:
         command = [sys.executable, "-m", "rnnpipe", "run", str(path)]
         command += [part for override in overrides for part in ("--set", override)]
         click.echo(f"{case.label}: {', '.join(case.variants)}, {case.seeds} seeds")
-        with ForeignLoad() as load:
-            subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        loads.append(round_of({case.label: load}))
+        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         cases += _results(case, load_config(path, overrides))
     summary = {f"{case['label']}: {case['variant']}": case["mean"] for case in cases}
-    return {
-        "conditions": conditions(1), "load": load_of(loads), "cases": cases, "absent": absent, "summary": summary,
-    }  # fmt: skip
+    return {"conditions": conditions(1), "cases": cases, "absent": absent, "summary": summary}
 
 
 def _overrides(case: Case, quick: bool) -> list[str]:
@@ -135,7 +128,6 @@ def _results(case: Case, config: PipelineConfig) -> list[dict[str, Any]]:
                 "epochs": config.training_of(variant).epochs,
                 "seeds": list(config.seeds),
                 "accuracies": accuracies,
-                "train_wall_s": [each.ref.facts["wall_s"] for each in trainings],
                 "mean": mean_with_interval(accuracies),
             }
         )
@@ -168,10 +160,10 @@ def section_under(heading: str, result: Result) -> str:
 
 Test accuracy on MNIST's 10,000 test images: the mean over the seeds with its 95 % interval (Student's t), the
 lowest and the highest seed. Ordinary runs of the pipeline, one thread a training, as many at a time as there are
-cores; the best epoch is chosen on validation images where a config has them. Other load changes the minutes alone.
+cores; the best epoch is chosen on validation images where a config has them.
 
-| config | variant | epochs | seeds | mean, % | 95 % interval | lowest to highest | minutes a training |
-|---|---|---|---|---|---|---|---|
+| config | variant | epochs | seeds | mean, % | 95 % interval | lowest to highest |
+|---|---|---|---|---|---|---|
 {chr(10).join(rows)}
 
 {not_measured(result["absent"].items())}
@@ -183,6 +175,5 @@ cores; the best epoch is chosen on validation images where a config has them. Ot
 def _row(case: dict[str, Any]) -> str:
     mean, found = case["mean"], [100 * each for each in case["accuracies"]]
     interval = f"{100 * mean['low']:.2f} to {100 * mean['high']:.2f}"
-    minutes = statistics.median(case["train_wall_s"]) / 60
     what = f"{case['label']} | {case['variant']} | {case['epochs']} | {len(found)} | {100 * mean['mean']:.2f}"
-    return f"| {what} | {interval} | {min(found):.2f} to {max(found):.2f} | {minutes:.1f} |"
+    return f"| {what} | {interval} | {min(found):.2f} to {max(found):.2f} |"

@@ -45,7 +45,10 @@ class Benchmark(Protocol):
     NAME: str
 
     def measure(self, plan: Plan) -> Result:
-        """Return a JSON-able dictionary: `conditions`, `load`, every repeat, `summary` with medians and ranges."""
+        """Return a JSON-able dictionary: `conditions`, every repeat, `summary` with medians and ranges.
+
+        Where anything is timed, also `load`.
+        """
 
     def section(self, result: Result) -> str:
         """Return the section of docs/PERFORMANCE.md, in Markdown, from "## " to `closing(result)`."""
