@@ -1,5 +1,6 @@
 """The harness of the benchmarks: rounds, load, sums, regressions, page; on made-up figures and a made-up clock."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import page, regressions, rounds, suite
+from benchmarks.__main__ import main
 from benchmarks.load import Clocks, ForeignLoad
 from rnnpipe.files import write_json
 
@@ -202,6 +204,11 @@ def test_of_other_machines_the_page_has_tables_and_conditions() -> None:
     newest, _, other = text.partition("\n\nAgain: `make bench ONLY=made-up`.\n\n")
     assert newest.endswith("## Made up\n\nTold once.\n\n| 1.5 |\n\nMade here.")
     assert other == "| 2.5 |\n\nMade here.\n"
+
+
+def test_help_names_every_benchmark() -> None:
+    told = main.help or ""
+    assert [name for name in suite.find_benchmarks() if not re.search(rf"\b{name}\b", told)] == []
 
 
 def test_the_page_is_what_the_results_give() -> None:
