@@ -4,6 +4,7 @@ IDX is MNIST's format: two zero bytes, the element type, the number of dimension
 big-endian 32-bit integer, then the elements (Y. LeCun, C. Cortes, C. J. C. Burges, “The MNIST database”).
 """
 
+import errno
 import gzip
 import hashlib
 import math
@@ -79,5 +80,9 @@ def extract_member(archive: Path, name: str, target: Path) -> None:
                 raise SourceError(f"{name} in it is encrypted, or compressed in an unusual way")
             with source.open(members[0]) as member, target.open("wb") as file:
                 shutil.copyfileobj(member, file, CHUNK_BYTES)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
         raise SourceError(f"damaged zip file: {error}") from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # such as a full disk
+            raise
+        raise SourceError("damaged zip file: it points to places before its beginning") from None

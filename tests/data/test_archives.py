@@ -43,3 +43,20 @@ def test_a_format_newer_than_what_is_known_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(SourceError, match="zip file version"):
         extract_member(path, "member", tmp_path / "out")
+
+
+@pytest.mark.parametrize("change", [1, 64, 128, 255])
+def test_a_damaged_zip_file_is_refused_in_words_or_read(tmp_path: Path, change: int) -> None:
+    path, out = tmp_path / "damaged.zip", tmp_path / "out"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images-é", b"x" * 1000)
+    whole, refused = path.read_bytes(), 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ change]) + whole[place + 1 :])
+        try:
+            extract_member(path, "images-é", out)
+        except SourceError:
+            refused += 1
+        else:
+            assert out.read_bytes() == b"x" * 1000
+    assert refused > len(whole) / 3
