@@ -22,6 +22,7 @@ from flows.server import prefect_server, service_folder
 from rnnpipe.config import PipelineConfig
 from rnnpipe.errors import RnnpipeError, ServiceError
 from rnnpipe.files import SCRATCH, sweep_temporaries
+from rnnpipe.processes.importing import importing
 from rnnpipe.store import workspace_root
 
 DRAIN_TIMEOUT_S = 60.0
@@ -64,24 +65,26 @@ def open_workspace() -> Path:
 def _load(target: str, progress: Progress, config: PipelineConfig | None) -> Any:
     missing = start_ahead(config) if config is not None else []  # it has the longest way
     module, _, name = target.partition(":")
-    flow = getattr(importlib.import_module(module), name)
-    from flows.session import show_progress_on
+    with importing():
+        flow = getattr(importlib.import_module(module), name)
+        from flows.session import show_progress_on
 
+        if config is not None:
+            import_ahead(config, missing)
     show_progress_on(progress)
-    if config is not None:
-        import_ahead(config, missing)
     return flow
 
 
 def _run_in_prefect(load: Callable[[], Any], parameters: dict[str, Any], workspace: Path) -> Any:
     """Run a flow in Prefect; ServiceError where Prefect, and nothing else, is what failed."""
     with prefect_server(workspace, while_starting=load) as url:
-        from flows.letting_go import hold_on, let_go
+        from flows.letting_go import hold_on, let_go, without_heartbeats
         from flows.running import submitted
 
         hold_on()
         try:
-            result = load()(**parameters, return_state=True).result(raise_on_failure=False)
+            with without_heartbeats():
+                result = load()(**parameters, return_state=True).result(raise_on_failure=False)
             if isinstance(result, BaseException):
                 raise result
         except Exception as error:

@@ -29,6 +29,7 @@ from rnnpipe.store import Store, workspace_root
 from rnnpipe.tracking.addresses import resolve_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
 from rnnpipe.tracking.runs import CONFIG_NAME_TAG, PIPELINE_RUN_TAG, close_ghosts
+from rnnpipe.tracking.stranger import send_away
 from rnnpipe.training.journal import Event
 
 logger = logging.getLogger("rnnpipe.session")
@@ -231,6 +232,7 @@ def open_session() -> Iterator[Session]:
         opened.launcher.close()
         opened.close_engine()
         opened.wait_for_imports()  # cut off in the middle, torch's import would end the process as a crash
+        send_away()
         opened.runner.close()
 
 

@@ -26,6 +26,7 @@ from filelock import FileLock
 from rnnpipe.catalogue import load_target
 from rnnpipe.errors import RnnpipeError, explained
 from rnnpipe.files import sweep_temporaries, write_json
+from rnnpipe.processes.importing import importing
 from rnnpipe.processes.lifetime import die_with_parent, stop_processes
 
 ERROR_FILE = "log/error.json"
@@ -122,7 +123,7 @@ def serve(later: Iterable[str] = ()) -> None:
     while True:
         ready = selector.select(None if module is None else 0)
         if not ready and module is not None:
-            with contextlib.suppress(ImportError):  # the job that needs it tells
+            with contextlib.suppress(ImportError), importing():  # the job that needs it tells
                 importlib.import_module(module)
             module = next(modules, None)
         for key, _ in ready:
@@ -139,7 +140,8 @@ def serve(later: Iterable[str] = ()) -> None:
 
 
 if __name__ == "__main__":
-    for first in sys.argv[1:2]:
-        importlib.import_module(first)
+    with importing():
+        for first in sys.argv[1:2]:
+            importlib.import_module(first)
     serve(sys.argv[2:])
     os._exit(0)  # at once: taking apart what was imported would cost seconds

@@ -24,7 +24,7 @@ from rnnpipe.models.layers import export_of_layers
 from rnnpipe.runtime import one_thread
 from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG, RECORD_DIGEST_TAG, model_digest
-from rnnpipe.tracking.stranger import FIX, Stranger
+from rnnpipe.tracking.stranger import FIX, Stranger, call_ahead
 
 CHECKED_BATCHES = (1, 2, 999)
 MAX_VALUES = 1 << 28  # of a batch: of large images and long series fewer are checked at once
@@ -32,10 +32,15 @@ TOLERANCE = 1e-5
 
 
 def prepare_export() -> None:
-    """Import what torch imports at its first export: two seconds' worth; where it lies elsewhere, that does."""
+    """Do before an export what can be done before: seconds' worth of imports, here and of the stranger.
+
+    And have MLflow list what is installed: it looks at all files there, once in a process.
+    """
     for module in ("torch.export.pt2_archive", "torch.export._trace"):
-        with suppress(ImportError):
+        with suppress(ImportError):  # another version of torch has it elsewhere, and imports it at the export
             import_module(module)
+    call_ahead()
+    mlflow.utils.requirements_utils.warn_dependency_requirement_mismatches(_requirements())
 
 
 def log_deployed_model(

@@ -15,7 +15,10 @@ LOAD_TIMEOUT_S = 600
 FIX = "the model isn't registered; train it again, and see `pip check` for torch and mlflow"
 
 # What loading imports comes before the question; where torch keeps its archives elsewhere, loading brings it.
+# At the end nothing is taken apart, which would cost a second.
 READ_BACK = """
+import gc
+gc.disable()
 import sys
 sys.modules["rnnpipe"] = None
 import contextlib
@@ -25,16 +28,18 @@ import mlflow.pyfunc
 import mlflow.pytorch
 import numpy
 with contextlib.suppress(ImportError):
-    import torch.export.pt2_archive
+    import torch.export.pt2_archive, torch.export._trace
 question = sys.stdin.readline()
 if not question:
     os._exit(0)
 asked = json.loads(question)
+os.environ.update(asked["environment"])
 os.chdir(asked["folder"])
-model = mlflow.pyfunc.load_model(asked["model"])
+model = mlflow.pyfunc.load_model(asked["model"], suppress_warnings=True)
 for batch in asked["batches"]:
     images = numpy.load(f"images-{batch}.npy", allow_pickle=False)
     numpy.save(f"probabilities-{batch}.npy", model.predict(images), allow_pickle=False)
+os._exit(0)
 """
 
 
@@ -46,34 +51,23 @@ class Stranger:
     """
 
     def __init__(self, tracking_uri: str) -> None:
-        self._environment = {
-            **os.environ,
-            "MLFLOW_TRACKING_URI": tracking_uri,
-            "MLFLOW_REGISTRY_URI": tracking_uri,
-            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-            "MLFLOW_DEFAULT_PREDICTION_DEVICE": "cpu",
-            "OMP_NUM_THREADS": "1",  # beside other work, threads that wait for each other cost seconds
-        }
+        self._places = {"MLFLOW_TRACKING_URI": tracking_uri, "MLFLOW_REGISTRY_URI": tracking_uri}
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", READ_BACK], env=self._environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        self._process = _waiting.pop() if _waiting else _start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.communicate()
+        _end(self._process)
 
     def read_back(self, model: str, folder: Path, batches: tuple[int, ...]) -> None:
         """Write `folder`/probabilities-N.npy for each images-N.npy, N in `batches`, with a model (URI or path).
 
         RegistrationError where the model can't be loaded or used, or takes ten minutes.
         """
-        question = {"model": model, "folder": str(folder), "batches": batches}
+        question = {"model": model, "folder": str(folder), "batches": batches, "environment": self._places}
         try:
             _, told = self._process.communicate(f"{json.dumps(question)}\n", LOAD_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -81,3 +75,35 @@ class Stranger:
         if code := self._process.returncode:
             reason = mask_credentials((told.strip() or f"exit code {code}").splitlines()[-1])
             raise RegistrationError(f"{model} can't be used without rnnpipe: {reason}", FIX)
+
+
+_waiting: list["subprocess.Popen[str]"] = []  # for the next strangers
+
+
+def call_ahead() -> None:
+    """Start what the next stranger is: when it is needed it has imported what it takes."""
+    _waiting.append(_start())
+
+
+def send_away() -> None:
+    """End what was called ahead and isn't needed."""
+    while _waiting:
+        _end(_waiting.pop())
+
+
+def _start() -> "subprocess.Popen[str]":
+    environment = {
+        **os.environ,
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DEFAULT_PREDICTION_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",  # beside other work, threads that wait for each other cost seconds
+    }
+    return subprocess.Popen(
+        [sys.executable, "-I", "-c", READ_BACK], env=environment, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.communicate()

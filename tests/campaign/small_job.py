@@ -183,13 +183,14 @@ class Trial:
 
     def _call(self, command: tuple[str, ...]) -> None:
         from rnnpipe.cli import main
-        from rnnpipe.tracking import promotion
+        from rnnpipe.tracking import export, promotion
 
         servers = [ForkedServer()]  # while this process has one thread
         launcher.subprocess = type("Forking", (), {  # type: ignore[assignment]
             "Popen": lambda *a, **k: servers.pop() if servers else ForkedServer(), "PIPE": -1,
         })  # fmt: skip
         promotion.Stranger = StrangerHere  # type: ignore[misc,assignment]
+        export.call_ahead = lambda: None
         launcher.POLL_S = slots.POLL_S = POLL_S
         values = self.config.as_json()
         path = self.output.with_suffix(f".{digest_of(values)[:8]}.yaml")
