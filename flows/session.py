@@ -149,11 +149,14 @@ class Session:
         return is_news
 
     def trains(self, config: PipelineConfig) -> None:
-        """Hear that a training makes steps: meanwhile, what the export of its model needs is imported."""
+        """Hear that a training makes steps: meanwhile, what comes after it is imported."""
         with self._telling:  # not the lock that whoever opens MLflow holds: it may be slow
             self.had_the_device = True
-            if config.registry.register_model and self._importing is None:
-                self._importing = threading.Thread(target=_prepare_export, name="imports", daemon=True)
+            if self._importing is None:
+                does_register = config.registry.register_model
+                self._importing = threading.Thread(
+                    target=_prepare, args=(does_register,), name="imports", daemon=True
+                )
                 self._importing.start()
 
     def wait_for_imports(self) -> None:
@@ -200,10 +203,13 @@ class Session:
             return None
 
 
-def _prepare_export() -> None:
-    from rnnpipe.tracking.export import prepare_export  # brings torch
+def _prepare(does_register: bool) -> None:
+    import rnnpipe.evaluation.overview  # noqa: F401 (matplotlib, for the figures of a run)
 
-    prepare_export()
+    if does_register:
+        from rnnpipe.tracking.export import prepare_export  # brings torch
+
+        prepare_export()
 
 
 _current: Session | None = None

@@ -3,6 +3,8 @@
 A stage's cache key in Prefect is its key in the store, so that a skipped stage shows as Cached.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ from prefect.tasks import exponential_backoff
 
 from flows.cached import SERIALIZER, cache_key
 from flows.engine import Work
-from flows.session import Pruned, session
+from flows.session import Pruned, Session, session
 from rnnpipe.config import PipelineConfig
-from rnnpipe.data.stages import TEST_IMAGES_FILE, build_dataset, build_sequences
+from rnnpipe.data.job import make_dataset, make_sequences
+from rnnpipe.data.stages import TEST_IMAGES_FILE
 from rnnpipe.errors import DownloadError
 from rnnpipe.evaluation import job as evaluation_job
 from rnnpipe.evaluation.leaderboard import LeaderboardRow
@@ -47,6 +50,17 @@ def may_pass(task: object, task_run: object, state: Any) -> bool:
 STAGE: Json = {"cache_key_fn": stage_key, "persist_result": True, "result_serializer": SERIALIZER}
 
 
+@contextmanager
+def crashing_if_stopped(current: Session) -> Iterator[None]:
+    """Raise KeyboardInterrupt where a job fails as the run is stopped: Prefect is to show a crash, no failure."""
+    try:
+        yield
+    except BaseException as error:
+        if current.launcher.is_closed:
+            raise KeyboardInterrupt from error
+        raise
+
+
 @task(
     name="download", task_run_name="download {config.data.name}", **STAGE,
     retries=2, retry_delay_seconds=exponential_backoff(backoff_factor=2), retry_condition_fn=may_pass,
@@ -56,21 +70,24 @@ def download_dataset(recipe: Recipe, config: PipelineConfig) -> Json:
     current, name = session(), f"dataset {config.data.name}"
 
     def build(folder: Path) -> Json:
-        tell = partial(current.progress.stage, name)
-        return build_dataset(config.data, current.workspace / "downloads", folder, tell=tell)
+        downloads, tell = current.workspace / "downloads", partial(current.progress.stage, name)
+        return make_dataset(current.launcher, config, downloads, folder, tell=tell)
 
-    entry = current.store.ensure(recipe, build, current.run)
-    return entry.ref.model_dump()
+    with crashing_if_stopped(current):
+        return current.store.ensure(recipe, build, current.run).ref.model_dump()
 
 
 @task(name="sequences", task_run_name="sequences {config.sequence.name}", **STAGE)
 def to_sequences(recipe: Recipe, dataset: Json, config: PipelineConfig) -> Json:
     """Turn images into sequences, split and scaled."""
-    images = session().store.resolve(StageRef(**dataset))
-    entry = session().store.ensure(
-        recipe, lambda folder: build_sequences(images, config.data, config.sequence, folder), session().run
-    )
-    return entry.ref.model_dump()
+    current = session()
+    images = current.store.resolve(StageRef(**dataset))
+
+    def build(folder: Path) -> Json:
+        return make_sequences(current.launcher, config, images, folder)
+
+    with crashing_if_stopped(current):
+        return current.store.ensure(recipe, build, current.run).ref.model_dump()
 
 
 @task(name="train", task_run_name="train {label}", **STAGE)
@@ -95,15 +112,14 @@ def train_variant(
             runs[training].take(events)
 
     try:
-        entry = current.engine(config).train(
-            work, on_events=follow, on_busy=lambda held: current.waits(label, held, config)
-        )
+        with crashing_if_stopped(current):
+            entry = current.engine(config).train(
+                work, on_events=follow, on_busy=lambda held: current.waits(label, held, config)
+            )
     except BaseException as error:
         is_stopped = current.launcher.is_closed or isinstance(error, Pruned)
         for run in runs.values():
             run.close("KILLED" if is_stopped else "FAILED")
-        if current.launcher.is_closed:  # stopped from outside: Prefect is to show it as crashed, not as failed
-            raise KeyboardInterrupt from error
         if isinstance(error, Pruned):
             return current.pruned(label, error)
         raise
@@ -125,7 +141,8 @@ def evaluate(recipe: Recipe, model_folder: str, sequences: Json, config: Pipelin
         facts: Json = read_json(target / evaluation_job.RESULT_FILE)
         return facts
 
-    return current.store.ensure(recipe, build, current.run).ref.model_dump()
+    with crashing_if_stopped(current):
+        return current.store.ensure(recipe, build, current.run).ref.model_dump()
 
 
 @task(name="record", task_run_name="record {label}", persist_result=False)

@@ -30,8 +30,9 @@ class RnnpipeError(Exception):
 
     @property
     def record(self) -> dict[str, str]:
-        """What another process needs to raise it again: see `remade`."""
-        return {"type": type(self).__name__, "message": self.message, "fix": self.fix}
+        """What another process needs to raise it again: see `remade`. The kind is one of this module's."""
+        kind = next(each.__name__ for each in type(self).__mro__ if each.__module__ == __name__)
+        return {"type": kind, "message": self.message, "fix": self.fix}
 
 
 class ConfigError(RnnpipeError):

@@ -36,7 +36,7 @@ def prepare_export() -> None:
 
     And have MLflow list what is installed: it looks at all files there, once in a process.
     """
-    for module in ("torch.export.pt2_archive", "torch.export._trace"):
+    for module in ("torch.export.pt2_archive", "torch.export._trace", "sympy.tensor.tensor"):
         with suppress(ImportError):  # another version of torch has it elsewhere, and imports it at the export
             import_module(module)
     call_ahead()

@@ -55,6 +55,9 @@ class Stranger:
 
     def __enter__(self) -> Self:
         self._process = _waiting.pop() if _waiting else _start()
+        if self._process.poll() is not None:  # it was killed while it waited
+            _end(self._process)
+            self._process = _start()
         return self
 
     def __exit__(

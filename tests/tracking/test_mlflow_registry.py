@@ -14,7 +14,7 @@ from tracking_helpers import MakeModel
 from rnnpipe.errors import ConfigError, RegistrationError, TrackingError
 from rnnpipe.evaluation.deploy import Deploy, load_model
 from rnnpipe.evaluation.spec import MODEL_FILES
-from rnnpipe.tracking import registry, views
+from rnnpipe.tracking import registry, stranger, views
 from rnnpipe.tracking.client import Tracking
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG
 from rnnpipe.tracking.export import check_round_trip, log_deployed_model
@@ -63,8 +63,29 @@ def checks(
 
 
 def round_trip(tracking: Tracking, model: str, folder: Path) -> float:
-    with Stranger(tracking.uri) as stranger:
-        return check_round_trip(stranger, model, folder)
+    with Stranger(tracking.uri) as found:
+        return check_round_trip(found, model, folder)
+
+
+def test_a_stranger_who_was_called_ahead_is_the_next_one_and_one_who_died_is_not() -> None:
+    stranger.call_ahead()
+    (called,) = stranger._waiting
+    with Stranger("sqlite:///nowhere.db") as found:
+        assert found._process is called and not stranger._waiting
+    assert called.poll() is not None
+    stranger.call_ahead()
+    (killed,) = stranger._waiting
+    killed.kill()
+    killed.wait()
+    with Stranger("sqlite:///nowhere.db") as found:
+        assert found._process.poll() is None
+
+
+def test_a_stranger_who_is_not_needed_is_sent_away() -> None:
+    stranger.call_ahead()
+    (called,) = stranger._waiting
+    stranger.send_away()
+    assert called.poll() is not None and not stranger._waiting
 
 
 @pytest.mark.parametrize("variant", ["gru", "basic"])
