@@ -119,7 +119,7 @@ def _start(workspace: Path, folder: Path) -> str:
         # else any page in the user's browser could ask this server to run something
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ui_url(url),
     }
-    command = [sys.executable, "-P", "-m", "flows.server_process", "start", "--host", HOST, "--port", str(port)]
+    command = [sys.executable, "-P", "-m", "flows.prefect_process", "start", "--host", HOST, "--port", str(port)]
     bring_tables(prefect_home(workspace))
     start_keeper(folder, command, environment)
     return url

@@ -1,4 +1,4 @@
-"""Prefect's server: its own command, once what it consists of is imported. `-m flows.server_process start`."""
+"""Prefect's server: its own command, once what it consists of is imported. `-m flows.prefect_process start`."""
 
 import runpy
 import sys
