@@ -14,10 +14,11 @@ from typing import Any
 
 import yaml
 
+from benchmarks import starts
 from benchmarks.conditions import closing, conditions
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, Spread, load_of, spread, summarize, take_turns
-from benchmarks.runs import LOOP, START, Workspace, adopt_orphans
+from benchmarks.runs import EXPORT, LOOP, READ_BACK, START, Workspace, adopt_orphans
 from benchmarks.suite import ROOT, Plan, Result
 from rnnpipe.config import load_config
 from rnnpipe.files import read_json, write_json
@@ -46,12 +47,15 @@ def measure(plan: Plan) -> Result:
             contenders[f"bare {length}"] = _bare(folder, first.entry("sequences"), asked)
             contenders[f"run {length}"] = _whole(folder, first.home / "downloads", asked, runs)
         rounds = take_turns(contenders, plan.rounds, NAME)
+        starting = take_turns(starts.contenders(folder), plan.rounds, f"{NAME}, what a run starts")
+    alone_s = {name: spread(each["wall_s"][name] for each in starting) for name in starting[0]["wall_s"]}
     return {
         "conditions": conditions(plan.threads or 1, variant=VARIANT, epochs=EPOCHS, overrides=overrides),
-        "load": load_of(rounds),
+        "load": load_of([*rounds, *starting]),
         "rounds": rounds,
         "runs": runs,
-        "summary": {**summarize(rounds, "bare long"), **solve(rounds), **_of_runs(runs)},
+        "starts": starting,
+        "summary": {**summarize(rounds, "bare long"), **solve(rounds), **_of_runs(runs), "starts_s": alone_s},
     }
 
 
@@ -155,14 +159,29 @@ same net, images, epochs and validation, without Prefect, MLflow, journal, check
 | a run where nothing changed, s | {cell(summary["unchanged_s"], 1)} | {UNCHANGED_LIMIT_S:g} |
 
 Where the seconds go, from Prefect's records of the tasks. "{START}" is imports and the start of
-Prefect's server; in a fresh workspace, with its first migration. "train" is what surrounds the updates:
-pre-flight, validation, journal.
+Prefect's server, one beside the other. "train" is what surrounds the updates:
+pre-flight, validation, journal. "{EXPORT}" and "{READ_BACK}" are from MLflow's records.
 
 | part | first run, s | nothing changed, s |
 |---|---|---|
 {chr(10).join(rows)}
 
-{closing(result)}
+{_alone(summary.get("starts_s"))}{closing(result)}
+"""
+
+
+def _alone(starts_s: dict[str, Spread] | None) -> str:
+    """Return the table of what a run starts."""
+    if starts_s is None:  # measured before they were
+        return ""
+    rows = [f"| {name} | {cell(seconds, 2)} |" for name, seconds in starts_s.items()]
+    return f"""What a run starts, each in a fresh process and alone. "{START}" has the first two beside Prefect's
+server; the migration comes once on a machine, and the imports for the export come while the net trains.
+
+| alone | s |
+|---|---|
+{chr(10).join(rows)}
+
 """
 
 

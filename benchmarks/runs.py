@@ -18,6 +18,7 @@ from rnnpipe.files import read_json
 
 PR_SET_CHILD_SUBREAPER = 36
 LOOP, START, END = "training loop", "command to first task", "last task to exit"
+EXPORT, READ_BACK = "export", "read back in a clean process"
 NAMED_ELSEWHERE = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
 
 
@@ -73,6 +74,8 @@ class Workspace:
             parts[name] = last_s - first_s
         if parts["train"] > (loop_s := self._loop_s()):  # else it was there already
             parts |= {"train": parts["train"] - loop_s, LOOP: loop_s}
+        if (export := self._export_s(began_s)) is not None:
+            parts |= {**export, "register": parts["register"] - sum(export.values())}
         parts[END] = began_s + wall_s - tasks[-1][2]
         return {**parts, "between tasks": wall_s - sum(parts.values())}
 
@@ -80,6 +83,20 @@ class Workspace:
         """Return the seconds of the training's epochs; validation and checkpoints are no part of them."""
         facts: dict[str, Any] = read_json(self.entry("trainings") / "manifest.json")["facts"]
         return float(facts["wall_s"])
+
+    def _export_s(self, after_s: float) -> dict[str, float] | None:
+        """Return the seconds of the export and of reading it back, from MLflow's records; None where there was none.
+
+        It notes when a stored model begins, when it is whole, and when its version comes into being.
+        """
+        stored = "SELECT creation_timestamp_ms, last_updated_timestamp_ms FROM logged_models"
+        with closing(sqlite3.connect(f"file:{self.home / 'mlflow.db'}?mode=ro", uri=True)) as connection:
+            models = connection.execute(stored).fetchall()
+            versions = connection.execute("SELECT creation_time FROM model_versions").fetchall()
+        if not models or models[-1][0] < 1000 * after_s:
+            return None
+        (began_ms, whole_ms), (version_ms,) = models[-1], versions[-1]
+        return {EXPORT: (whole_ms - began_ms) / 1000, READ_BACK: (version_ms - whole_ms) / 1000}
 
     def _tasks(self, after_s: float) -> Iterator[tuple[str, float, float]]:
         """Yield kind, start and end (seconds since 1970) of each task since a time, in order."""

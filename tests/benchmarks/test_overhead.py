@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import overhead
+from benchmarks import overhead, starts
 from benchmarks.rounds import load_of, summarize
 from benchmarks.runs import END, LOOP, START
 
@@ -22,6 +22,7 @@ def made_up() -> dict[str, Any]:
     fresh = {START: 8.0, "download": 1.0, LOOP: 30.0, END: 1.0}
     runs = [{"epochs": 1, "wall_s": 40.0, "parts_s": fresh, "unchanged_s": 5.0, "unchanged_parts_s": again}] * 2
     summary = {**summarize(rounds, "bare long"), **overhead.solve(rounds), **overhead._of_runs(runs)}
+    summary["starts_s"] = {starts.SERVER: {"median": 2.5, "min": 2.0, "max": 3.0}}
     known = {"variant": "gru", "threads": 1, "device": "cpu", "cpu_capability": "AVX512", "cores": 2}
     known |= {"measured_at": "today", "torch": "2", "python": "3", "platform": "Linux"}
     return {"conditions": known, "load": load_of(rounds), "rounds": rounds, "runs": runs, "summary": summary}
@@ -39,3 +40,4 @@ def test_the_section_says_each_part_and_leaves_the_loop_out() -> None:
     assert "| fixed, s a run | 12.0 | 15 |" in text
     assert f"| {START} | 8.00 | 4.00 |" in text
     assert LOOP not in text
+    assert f"| {starts.SERVER} | 2.50 [2.00 to 3.00] |" in text
