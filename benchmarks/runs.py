@@ -85,7 +85,7 @@ class Workspace:
         return float(facts["wall_s"])
 
     def _export_s(self, after_s: float) -> dict[str, float] | None:
-        """Return the seconds of the export and of reading it back, from MLflow's records; None where there was none.
+        """Return the seconds of the export and of reading it back, from MLflow's records; None without an export.
 
         It notes when a stored model begins, when it is whole, and when its version comes into being.
         """

@@ -1,7 +1,7 @@
-"""What a run starts, each alone: the imports of its processes, Prefect's server, the first migration of its tables.
+"""What a run starts, each alone: imports of its processes, Prefect's server, the first migration of its tables.
 
-`python -m benchmarks.starts WHAT FOLDER` starts one of them, and prints when it was there. A run starts them beside
-each other.
+A run starts them beside each other. `python -m benchmarks.starts WHAT FOLDER` starts one, and prints when it was
+there.
 """
 
 import subprocess
