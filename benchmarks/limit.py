@@ -145,8 +145,8 @@ Billions of floating-point operations a second: plain matrix products (`torch.mm
 them those of the nets' own layers), and forward and backward passes in fp32 of nets of {known["layers"]} layers of
 {known["hidden_size"]} with {known["batch_size"]} images of 28 rows. Only the operations of matrix products count,
 forward 2·B·T·G·H·(I+H) a layer, backward twice that without the gradient of the images. The share is taken within
-each round; where a machine's speed changes within one, it may be above 100. The goals are 50 % for compiled `rnn`
-and `gru`, 65 % for `lstm`.
+each round. It is above 100 where a machine's speed changes within one, and where torch's products don't use all of
+the processor, as on AMD's with AVX-512. The goals are 50 % for compiled `rnn` and `gru`, 65 % for `lstm`.
 
 | threads | what | GFLOP/s | share of the fp32 limit, % |
 |---|---|---|---|

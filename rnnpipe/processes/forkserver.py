@@ -43,6 +43,7 @@ def run_job(target: str, folder: Path, job: str) -> int:
     for descriptor in (1, 2):
         os.dup2(output, descriptor)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    signal.signal(signal.SIGTERM, _leave)  # until the job has its own way to end
     try:
         with FileLock(f"{folder}.process.lock"):  # a killed user's job may still be on its last breath here
             sweep_temporaries(folder)  # what a kill left would count as content of the stage
@@ -60,6 +61,11 @@ def run_job(target: str, folder: Path, job: str) -> int:
     except OSError:
         return UNWRITABLE
     return FAILED
+
+
+def _leave(*_: object) -> None:
+    """End the job through all its blocks, so that nothing half-written stays."""
+    raise SystemExit
 
 
 class ForkServer:

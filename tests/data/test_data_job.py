@@ -1,6 +1,7 @@
 """The stages of data in a process of their own: the same files and facts, and all that it tells and raises."""
 
 import logging
+import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -70,7 +71,14 @@ def test_warnings_of_mirrors_and_the_error_arrive(launcher, tmp_path, caplog):
     assert told[1][0] == "WARNING" and told[1][1].startswith(f"{url}/train-images-idx3-ubyte.gz: ConnectError")
 
 
-def test_a_process_that_is_killed_is_an_error_of_the_data(launcher, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "told", "left"),
+    [
+        (signal.SIGKILL, "the process was killed by SIGKILL", 1),
+        (signal.SIGTERM, "the process ended with code 70", 0),
+    ],
+)
+def test_a_process_that_is_stopped_is_an_error_of_the_data(launcher, tmp_path, number, told, left):
     with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as pool:
         config = mnist_from(f"http://127.0.0.1:{silent.getsockname()[1]}")
         future = pool.submit(make_dataset, launcher, config, tmp_path / "downloads", tmp_path, tell=print)
@@ -78,9 +86,10 @@ def test_a_process_that_is_killed_is_an_error_of_the_data(launcher, tmp_path, mo
         with connection:
             (server,) = [each for each in psutil.Process().children() if "forkserver" in " ".join(each.cmdline())]
             for job in server.children():
-                job.kill()
-            with pytest.raises(DataError, match="the process was killed by SIGKILL"):
+                job.send_signal(number)
+            with pytest.raises(DataError, match=told):
                 future.result()
+    assert len(list(tmp_path.glob("downloads/mnist/.*"))) == left  # asked to end, it removes what is half-written
 
 
 def test_what_a_stage_tells_on_its_way_arrives(launcher, tmp_path, monkeypatch):
