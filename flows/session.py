@@ -148,11 +148,11 @@ class Session:
             self._told.add(sentence)
         return is_news
 
-    def trains(self, config: PipelineConfig) -> None:
-        """Hear that a training makes steps: meanwhile, what comes after it is imported."""
+    def trains(self, config: PipelineConfig, epochs_left: int) -> None:
+        """Hear that a training makes steps: in its last epoch, what comes after it is imported."""
         with self._telling:  # not the lock that whoever opens MLflow holds: it may be slow
             self.had_the_device = True
-            if self._importing is None:
+            if epochs_left <= 1 and self._importing is None:
                 does_register = config.registry.register_model
                 self._importing = threading.Thread(
                     target=_prepare, args=(does_register,), name="imports", daemon=True

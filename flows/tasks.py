@@ -100,6 +100,7 @@ def train_variant(
     """
     current, runs = session(), dict[Path, LiveRun]()
     work = Work(recipe, StageRef(**sequences), config, **job, run=current.run)
+    epochs = config.training_of(config.variants[job["variant"]]).epochs
 
     def follow(training: Path, events: list[Event]) -> None:
         if events and training not in runs:
@@ -108,7 +109,7 @@ def train_variant(
         for event in events:
             current.training(label, event, config)
         if events:
-            current.trains(config)
+            current.trains(config, epochs - max((event["epoch"] for event in epochs_of(events)), default=0))
             runs[training].take(events)
 
     try:

@@ -56,7 +56,10 @@ def _run(launcher: Launcher, target: str, folder: Path, job: dict[str, Any], tel
 
 def _pass_on(told: Iterator[str], tell: Tell) -> None:
     for line in told:
-        name, level, message = json.loads(line)
+        try:
+            name, level, message = json.loads(line)
+        except ValueError:  # torn, as the disk was full
+            continue
         if name:
             logging.getLogger(name).log(level, "%s", message)
         else:

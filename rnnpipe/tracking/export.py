@@ -24,7 +24,7 @@ from rnnpipe.models.layers import export_of_layers
 from rnnpipe.runtime import one_thread
 from rnnpipe.tracking.client import Tracking, mlflow, mlflow_errors
 from rnnpipe.tracking.digests import MODEL_DIGEST_TAG, RECORD_DIGEST_TAG, model_digest
-from rnnpipe.tracking.stranger import FIX, Stranger, call_ahead
+from rnnpipe.tracking.stranger import FIX, Stranger, call_ahead, wait_until_ready
 
 CHECKED_BATCHES = (1, 2, 999)
 MAX_VALUES = 1 << 28  # of a batch: of large images and long series fewer are checked at once
@@ -36,11 +36,12 @@ def prepare_export() -> None:
 
     And have MLflow list what is installed: it looks at all files there, once in a process.
     """
+    call_ahead()
     for module in ("torch.export.pt2_archive", "torch.export._trace", "sympy.tensor.tensor"):
         with suppress(ImportError):  # another version of torch has it elsewhere, and imports it at the export
             import_module(module)
-    call_ahead()
     mlflow.utils.requirements_utils.warn_dependency_requirement_mismatches(_requirements())
+    wait_until_ready()
 
 
 def log_deployed_model(

@@ -1,5 +1,6 @@
 """A stranger who loads a stored model: a clean process, without rnnpipe and with pickle forbidden."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -29,6 +30,7 @@ import mlflow.pytorch
 import numpy
 with contextlib.suppress(ImportError):
     import torch.export.pt2_archive, torch.export._trace
+print("ready", flush=True)
 question = sys.stdin.readline()
 if not question:
     os._exit(0)
@@ -84,8 +86,16 @@ _waiting: list["subprocess.Popen[str]"] = []  # for the next strangers
 
 
 def call_ahead() -> None:
-    """Start what the next stranger is: when it is needed it has imported what it takes."""
-    _waiting.append(_start())
+    """Start the process of the next stranger; where there is no room for it yet, it starts when it is needed."""
+    with contextlib.suppress(OSError):
+        _waiting.append(_start())
+
+
+def wait_until_ready() -> None:
+    """Wait until the process that was called ahead has imported what loading takes; once a process."""
+    for process in _waiting:
+        assert process.stdout is not None
+        process.stdout.readline()
 
 
 def send_away() -> None:
@@ -103,7 +113,7 @@ def _start() -> "subprocess.Popen[str]":
     }
     return subprocess.Popen(
         [sys.executable, "-I", "-c", READ_BACK], env=environment, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
