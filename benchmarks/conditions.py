@@ -1,9 +1,11 @@
 """What figures depend on besides the code, and how it is told."""
 
 import platform
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ def conditions(threads: int | list[int], **more: Any) -> dict[str, Any]:
     """Return device, cores, threads, versions, platform and date, with what a benchmark adds."""
     return {
         "device": describe_device(torch.device("cpu")),
+        "cpu_model": cpu_model(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cores": cpu_cores(),
         "threads": threads,
@@ -29,6 +32,14 @@ def conditions(threads: int | list[int], **more: Any) -> dict[str, Any]:
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         **more,
     }
+
+
+def cpu_model(description: Path = Path("/proc/cpuinfo")) -> str:
+    """Return what tells processors of one name apart, as "family 26 model 2" (Linux); "" where nothing does."""
+    if not description.exists():
+        return ""
+    found = re.findall(r"^(?:cpu )?(family|model)\s*: (\d+)$", description.read_text(encoding="utf-8"), re.M)
+    return " ".join(f"{name} {number}" for name, number in found[:2])
 
 
 def installed(package: str) -> str | None:
@@ -53,9 +64,9 @@ def not_measured(absent: Iterable[tuple[str, str]]) -> str:
 def made(result: dict[str, Any]) -> str:
     """Return when and where a result was measured."""
     known = result["conditions"]
+    kind = ", ".join(filter(None, [known.get("cpu_model"), known["cpu_capability"]]))
     return (
-        f"Measured {known['measured_at']} on {known['device']} "
-        f"({known['cpu_capability']}, {known['cores']} cores),\n"
+        f"Measured {known['measured_at']} on {known['device']} ({kind}, {known['cores']} cores),\n"
         f"torch {known['torch']}, Python {known['python']}, {known['platform']}"
         f"{', rnnpipe ' + known['revision'] if 'revision' in known else ''}."
     )

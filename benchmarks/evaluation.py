@@ -135,8 +135,8 @@ Seconds for {known["images"]:,} images, and in bold how many times as fast as th
 `DataLoader` with {known["tutorial_batch"]} images a batch, `ToTensor`, `no_grad`, counting `argmax`. rnnpipe's
 `predict` takes {known["batch_size"]} a batch and gives the probabilities of all images. Untrained nets of two
 layers of 128 on synthetic images; every way counts the same number of right answers. The last column is reckoned:
-the net's matrix products at the speed of the fastest products in fp32 that were measured in the same round
-(as for "The machine's limit"). No net in fp32 is faster than that on this machine. The goal is 5 times.
+the net's matrix products at the speed of torch's fastest products in fp32 that were measured in the same round
+(as for "The machine's limit"). Where torch uses all of the processor, no net in fp32 is faster. The goal is 5.
 
 | variant | threads | {" | ".join(LABELS[name] for name in used)} |
 |---|---|{"---|" * len(used)}

@@ -146,7 +146,7 @@ them those of the nets' own layers), and forward and backward passes in fp32 of 
 {known["hidden_size"]} with {known["batch_size"]} images of 28 rows. Only the operations of matrix products count,
 forward 2·B·T·G·H·(I+H) a layer, backward twice that without the gradient of the images. The share is taken within
 each round. It is above 100 where a machine's speed changes within one, and where torch's products don't use all of
-the processor, as on AMD's with AVX-512. The goals are 50 % for compiled `rnn` and `gru`, 65 % for `lstm`.
+the processor. The goals are 50 % for compiled `rnn` and `gru`, 65 % for `lstm`.
 
 | threads | what | GFLOP/s | share of the fp32 limit, % |
 |---|---|---|---|

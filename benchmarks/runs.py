@@ -89,11 +89,11 @@ class Workspace:
 
         It notes when a stored model begins, when it is whole, and when its version comes into being.
         """
-        stored = "SELECT creation_timestamp_ms, last_updated_timestamp_ms FROM logged_models"
+        stored = "SELECT creation_timestamp_ms, last_updated_timestamp_ms FROM logged_models ORDER BY 1"
         with closing(sqlite3.connect(f"file:{self.home / 'mlflow.db'}?mode=ro", uri=True)) as connection:
             models = connection.execute(stored).fetchall()
-            versions = connection.execute("SELECT creation_time FROM model_versions").fetchall()
-        if not models or models[-1][0] < 1000 * after_s:
+            versions = connection.execute("SELECT creation_time FROM model_versions ORDER BY 1").fetchall()
+        if not versions or versions[-1][0] < 1000 * after_s:
             return None
         (began_ms, whole_ms), (version_ms,) = models[-1], versions[-1]
         return {EXPORT: (whole_ms - began_ms) / 1000, READ_BACK: (version_ms - whole_ms) / 1000}

@@ -8,10 +8,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 from benchmarks.rounds import Contender
 from benchmarks.runs import alone_in
@@ -19,11 +19,9 @@ from benchmarks.suite import ROOT
 from rnnpipe.processes.importing import importing
 
 SERVER, MIGRATION = "Prefect's server, its tables kept", "Prefect's server with its first migration"
-IMPORTS = {
-    "imports of the command": ("flows.pipeline", "scipy.stats"),
-    "imports of the fork server": ("rnnpipe.training.work", "rnnpipe.evaluation.evaluate", "sklearn.metrics"),
-    "imports for the export": ("rnnpipe.tracking.export", "torch.export.pt2_archive", "torch.export._trace"),
-}
+COMMAND, FORK_SERVER, EXPORT = "imports of the command", "imports of the fork server", "imports for the export"
+NAMES = (COMMAND, FORK_SERVER, SERVER, MIGRATION, EXPORT)
+LISTS = {FORK_SERVER: "rnnpipe.training.supervise:PRELOADED", EXPORT: "rnnpipe.tracking.export:FOR_THE_EXPORT"}
 
 
 def contenders(folder: Path) -> dict[str, Contender]:
@@ -31,7 +29,7 @@ def contenders(folder: Path) -> dict[str, Contender]:
     kept = folder / "cache"
     _started(SERVER, folder, kept)  # keeps the tables
     return {
-        **{name: partial(_started, name, folder, kept) for name in (*IMPORTS, SERVER)},
+        **{name: partial(_started, name, folder, kept) for name in NAMES if name != MIGRATION},
         MIGRATION: lambda: _started(MIGRATION, folder, Path(tempfile.mkdtemp(dir=folder))),
     }
 
@@ -45,8 +43,8 @@ def _started(name: str, folder: Path, cache: Path) -> float:
 
 
 def _start(name: str, home: Path) -> None:
-    if name in IMPORTS:
-        _import(IMPORTS[name])
+    if name not in (SERVER, MIGRATION):
+        _import(name)
         print(time.time())
         return
     from flows.environment import set_defaults
@@ -57,9 +55,9 @@ def _start(name: str, home: Path) -> None:
         print(time.time())
 
 
-def _import(modules: Sequence[str]) -> None:
+def _import(name: str) -> None:
     with importing():
-        for module in modules:
+        for module in resolve_name(LISTS[name]) if name in LISTS else ("flows.pipeline", "scipy.stats"):
             import_module(module)
 
 

@@ -66,7 +66,9 @@ def find_benchmarks() -> dict[str, Benchmark]:
 def machine_of(result: Result) -> str:
     """Return the name of the machine that a result comes from, fit for a folder: ratios of another say nothing."""
     known = result["conditions"]
-    words = re.findall(r"[a-z0-9]+", f"{known['device']} {known['cpu_capability']}".lower())
+    words = re.findall(
+        r"[a-z0-9]+", " ".join([known["device"], known.get("cpu_model", ""), known["cpu_capability"]]).lower()
+    )
     return f"{'-'.join(words)}-{known['cores']}-cores"
 
 

@@ -1,6 +1,5 @@
 """Events (tasks' states) and logs, which Prefect sends beside the run: what is tried when its API is gone."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,12 +25,10 @@ def let_go() -> None:
 
 @contextmanager
 def without_heartbeats() -> Iterator[None]:
-    """Send no heartbeats in the block, where the user hasn't set how often: nobody listens to those of such a run.
+    """Send no heartbeats in the block, where nobody has set how often.
 
-    What sends them sleeps a second at a time, and the end of a run waits for it. Deployments have theirs.
+    What sends them sleeps a second at a time, and the end of a run waits for it. They are for automations that
+    look after deployments, which set how often; a run that the command line has lost is closed by the next.
     """
-    if PREFECT_FLOWS_HEARTBEAT_FREQUENCY.name in os.environ:
-        yield
-        return
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    with temporary_settings(set_defaults={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield

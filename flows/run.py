@@ -77,13 +77,14 @@ def _load(target: str, progress: Progress, config: PipelineConfig | None) -> Any
 
 def _run_in_prefect(load: Callable[[], Any], parameters: dict[str, Any], workspace: Path) -> Any:
     """Run a flow in Prefect; ServiceError where Prefect, and nothing else, is what failed."""
+    is_own = "PREFECT_API_URL" not in os.environ
     with prefect_server(workspace, while_starting=load) as url:
         from flows.letting_go import hold_on, let_go, without_heartbeats
         from flows.running import submitted
 
         hold_on()
         try:
-            with without_heartbeats():
+            with without_heartbeats() if is_own else contextlib.nullcontext():
                 result = load()(**parameters, return_state=True).result(raise_on_failure=False)
             if isinstance(result, BaseException):
                 raise result

@@ -26,10 +26,10 @@ from rnnpipe.explanation import Plan
 from rnnpipe.references import Recipe
 from rnnpipe.reporting.facts import Stage
 from rnnpipe.store import Store, workspace_root
+from rnnpipe.tracking import stranger
 from rnnpipe.tracking.addresses import resolve_uri
 from rnnpipe.tracking.client import Tracking, open_tracking
 from rnnpipe.tracking.runs import CONFIG_NAME_TAG, PIPELINE_RUN_TAG, close_ghosts
-from rnnpipe.tracking.stranger import send_away
 from rnnpipe.training.journal import Event
 
 logger = logging.getLogger("rnnpipe.session")
@@ -237,8 +237,9 @@ def open_session() -> Iterator[Session]:
         _current = None
         opened.launcher.close()
         opened.close_engine()
+        stranger.send_away()
         opened.wait_for_imports()  # cut off in the middle, torch's import would end the process as a crash
-        send_away()
+        stranger.forget()
         opened.runner.close()
 
 

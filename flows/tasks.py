@@ -17,8 +17,8 @@ from flows.cached import SERIALIZER, cache_key
 from flows.engine import Work
 from flows.session import Pruned, Session, session
 from rnnpipe.config import PipelineConfig
-from rnnpipe.data.job import make_dataset, make_sequences
 from rnnpipe.data.stages import TEST_IMAGES_FILE
+from rnnpipe.data_job import make_dataset, make_sequences
 from rnnpipe.errors import DownloadError
 from rnnpipe.evaluation import job as evaluation_job
 from rnnpipe.evaluation.leaderboard import LeaderboardRow

@@ -1,4 +1,4 @@
-"""A process that has imported torch, touched no device, and forks a job in milliseconds.
+"""A process that has imported what jobs need, touched no device, and forks a job in milliseconds.
 
 Run with -m and the modules to import: the first before any job, the others while no job is asked for.
 It reads one JSON request a line from its standard input and answers on its standard output; when
@@ -49,6 +49,10 @@ def run_job(target: str, folder: Path, job: str) -> int:
             sweep_temporaries(folder)  # what a kill left would count as content of the stage
             load_target(target)(folder)
         return 0
+    except _Asked:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)  # whoever waits for it is to see how it ended
+        return FAILED
     except Exception as raised:
         error = explained(raised)
         if isinstance(error, RnnpipeError):
@@ -63,9 +67,13 @@ def run_job(target: str, folder: Path, job: str) -> int:
     return FAILED
 
 
+class _Asked(BaseException):
+    """The job was asked to end: it leaves through all its blocks, so that nothing half-written stays."""
+
+
 def _leave(*_: object) -> None:
-    """End the job through all its blocks, so that nothing half-written stays."""
-    raise SystemExit
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    raise _Asked
 
 
 class ForkServer:
@@ -129,7 +137,7 @@ def serve(later: Iterable[str] = ()) -> None:
     while True:
         ready = selector.select(None if module is None else 0)
         if not ready and module is not None:
-            with contextlib.suppress(ImportError), importing():  # the job that needs it tells
+            with contextlib.suppress(Exception), importing():  # the job that needs it tells
                 importlib.import_module(module)
             module = next(modules, None)
         for key, _ in ready:

@@ -31,16 +31,21 @@ MAX_VALUES = 1 << 28  # of a batch: of large images and long series fewer are ch
 TOLERANCE = 1e-5
 
 
+# another version of torch may have it elsewhere, and imports it at the export
+FOR_THE_EXPORT = ("torch.export.pt2_archive", "torch.export._trace", "sympy.tensor.tensor")
+
+
 def prepare_export() -> None:
     """Do before an export what can be done before: seconds' worth of imports, here and of the stranger.
 
-    And have MLflow list what is installed: it looks at all files there, once in a process.
+    And have MLflow list what is installed, if it still does so there: it looks at all files, once in a process.
     """
     call_ahead()
-    for module in ("torch.export.pt2_archive", "torch.export._trace", "sympy.tensor.tensor"):
-        with suppress(ImportError):  # another version of torch has it elsewhere, and imports it at the export
+    for module in FOR_THE_EXPORT:
+        with suppress(ImportError):
             import_module(module)
-    mlflow.utils.requirements_utils.warn_dependency_requirement_mismatches(_requirements())
+    with suppress(AttributeError):
+        mlflow.utils.requirements_utils.warn_dependency_requirement_mismatches(_requirements())
     wait_until_ready()
 
 

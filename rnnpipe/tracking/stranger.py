@@ -13,6 +13,7 @@ from rnnpipe.credentials import mask_credentials
 from rnnpipe.errors import RegistrationError
 
 LOAD_TIMEOUT_S = 600
+READY = "ready\n"
 FIX = "the model isn't registered; train it again, and see `pip check` for torch and mlflow"
 
 # What loading imports comes before the question; where torch keeps its archives elsewhere, loading brings it.
@@ -92,14 +93,22 @@ def call_ahead() -> None:
 
 
 def wait_until_ready() -> None:
-    """Wait until the process that was called ahead has imported what loading takes; once a process."""
+    """Wait until the process that was called ahead has imported what loading takes, or has ended."""
     for process in _waiting:
         assert process.stdout is not None
-        process.stdout.readline()
+        while line := process.stdout.readline():
+            if line == READY:
+                break
 
 
 def send_away() -> None:
-    """End what was called ahead and isn't needed."""
+    """Kill what was called ahead and isn't needed; who waits for it waits no longer."""
+    for process in _waiting:
+        process.kill()
+
+
+def forget() -> None:
+    """Take leave of what was sent away, once nobody waits for it any more."""
     while _waiting:
         _end(_waiting.pop())
 

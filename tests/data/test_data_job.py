@@ -1,5 +1,6 @@
 """The stages of data in a process of their own: the same files and facts, and all that it tells and raises."""
 
+import json
 import logging
 import signal
 import socket
@@ -12,8 +13,16 @@ from PIL import Image
 
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.growing import UnusableImagesError
-from rnnpipe.data.job import JOB_FILE, RESULT_FILE, TOLD_FILE, make_dataset, make_sequences
 from rnnpipe.data.stages import build_dataset, build_sequences, dataset_recipe, sequences_recipe
+from rnnpipe.data_job import (
+    JOB_FILE,
+    RESULT_FILE,
+    TOLD_FILE,
+    _Lines,
+    _telling,
+    make_dataset,
+    make_sequences,
+)
 from rnnpipe.errors import DataError, DownloadError, remade
 from rnnpipe.processes.launcher import Launcher
 from rnnpipe.store import Entry, Store
@@ -74,8 +83,8 @@ def test_warnings_of_mirrors_and_the_error_arrive(launcher, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("number", "told", "left"),
     [
-        (signal.SIGKILL, "the process was killed by SIGKILL", 1),
-        (signal.SIGTERM, "the process ended with code 70", 0),
+        (signal.SIGKILL, "dataset: the process was killed by SIGKILL", 1),
+        (signal.SIGTERM, "dataset: the process was killed by SIGTERM", 0),
     ],
 )
 def test_a_process_that_is_stopped_is_an_error_of_the_data(launcher, tmp_path, number, told, left):
@@ -84,8 +93,7 @@ def test_a_process_that_is_stopped_is_an_error_of_the_data(launcher, tmp_path, n
         future = pool.submit(make_dataset, launcher, config, tmp_path / "downloads", tmp_path, tell=print)
         connection, _ = silent.accept()
         with connection:
-            (server,) = [each for each in psutil.Process().children() if "forkserver" in " ".join(each.cmdline())]
-            for job in server.children():
+            for job in psutil.Process(launcher._server.pid).children():
                 job.send_signal(number)
             with pytest.raises(DataError, match=told):
                 future.result()
@@ -113,3 +121,24 @@ def test_an_error_of_a_kind_that_only_the_process_knows_stays_one_of_data():
     assert record["type"] == "DataError"
     error = remade(**{"kind": record["type"], "message": record["message"], "fix": record["fix"]})
     assert isinstance(error, DataError) and error.exit_code == 3 and "a.png: empty" in error.message
+
+
+def test_a_line_that_is_written_in_two_pieces_is_told_once(tmp_path):
+    told = list[str]()
+    with (tmp_path / "told").open("w") as written, (tmp_path / "told").open() as read:
+        lines = _Lines(read, told.append)
+        for piece in ('["", 20, "one"]\n["", 2', '0, "two"]', "\n"):
+            written.write(piece)
+            written.flush()
+            lines.pass_on()
+    assert told == ["one", "two"]
+
+
+def test_warnings_of_other_loggers_arrive_and_what_cant_be_written_stops_nothing(tmp_path, caplog):
+    (tmp_path / "log").mkdir()
+    with _telling(tmp_path) as tell:
+        logging.getLogger("of_a_plug_in").info("nobody need know")
+        logging.getLogger("of_a_plug_in").warning("all should know")
+        tell("how far it is")
+    lines = [json.loads(line) for line in (tmp_path / TOLD_FILE).read_text().splitlines()]
+    assert lines == [["of_a_plug_in", logging.WARNING, "all should know"], ["", logging.INFO, "how far it is"]]

@@ -1,12 +1,13 @@
 """Runs that are killed, interrupted, terminated: nothing is left behind, and the next run goes on from there."""
 
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from workspaces import Done, Workspace, ask, done, wait_for
+from workspaces import PATIENCE_S, Done, Workspace, ask, done, wait_for
 
 from flows.server import running_url
 from rnnpipe.config import load_config
@@ -59,6 +60,26 @@ def start_and_send(own: Workspace, config: Path, number: signal.Signals) -> tupl
         process.send_signal(number)
         sent = time.monotonic()
         return done(process), time.monotonic() - sent
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_download_is_stopped_with_the_run(own: Workspace, number: signal.Signals, code: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE_S)
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        config = own.config("silent", data={"name": "mnist", "mirrors": [address]})
+        with own.start("run", config) as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(number)
+                sent = time.monotonic()
+                ended = done(process)
+    assert ended.code == code, ended
+    assert time.monotonic() - sent < TO_STOP_S
+    assert "Traceback" not in ended.err
+    wait_for(lambda: not own.processes())
+    if number != signal.SIGKILL:
+        assert not list(own.home.glob("downloads/mnist/.*")), "something half-written is left"
 
 
 def weights_of(own: Workspace) -> dict[str, str]:

@@ -37,7 +37,7 @@ def test_a_job_is_forked_from_a_server_that_has_imported_what_it_needs(launcher:
 
 
 def test_the_other_modules_are_imported_while_there_is_nothing_to_do(tmp_path: Path, wait_for: WaitFor) -> None:
-    with Launcher(preload=["json", "nowhere_to_be_found", "process_targets"]) as started:
+    with Launcher(preload=["json", "nowhere_to_be_found", "broken_at_import", "process_targets"]) as started:
 
         def is_imported_by_the_server() -> bool:
             started.run("process_targets:write_pids", tmp_path)

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -84,8 +85,22 @@ def test_a_stranger_who_was_called_ahead_is_the_next_one_and_one_who_died_is_not
 def test_a_stranger_who_is_not_needed_is_sent_away() -> None:
     stranger.call_ahead()
     (called,) = stranger._waiting
-    stranger.send_away()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(stranger.wait_until_ready)
+        stranger.send_away()
+        waiting.result(timeout=20)
+    stranger.forget()
     assert called.poll() is not None and not stranger._waiting
+
+
+def test_who_waits_for_a_stranger_isnt_misled_by_what_imports_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import time; print('a line of a library'); time.sleep(0.3); print('ready', flush=True); input()"
+    monkeypatch.setattr(stranger, "READ_BACK", code)
+    stranger.call_ahead()
+    began_s = time.monotonic()
+    stranger.wait_until_ready()
+    assert time.monotonic() - began_s > 0.3
+    stranger.forget()
 
 
 @pytest.mark.parametrize("variant", ["gru", "basic"])
