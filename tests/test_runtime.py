@@ -94,7 +94,7 @@ def test_torch_is_asked_what_this_machine_has() -> None:
     [
         ("fp32", True, "fp32"),
         ("bf16", True, "bf16"),
-        ("auto", True, "fp32"),  # its accuracy isn't measured
+        ("auto", True, "fp32"),  # the compiled kernels are for fp32
         ("bf16", False, "fp32"),
         ("auto", False, "fp32"),
     ],
