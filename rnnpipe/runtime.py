@@ -43,7 +43,7 @@ def _count_devices(kind: str) -> int:
     return counts[kind]()
 
 
-# Kinds of devices on which five seeds in bf16 stayed within fp32's interval of accuracy, and that fp32 serves worse.
+# Kinds of devices on which five seeds in bf16 stayed within the interval of fp32, and that fp32 serves worse.
 # On a CPU lstm keeps its accuracy (benchmarks/accuracy.py), but most nets are faster by compiled kernels, in fp32.
 BF16_KEEPS_ACCURACY: frozenset[str] = frozenset()
 
