@@ -16,9 +16,11 @@ from typing import Any
 import click
 import torch
 import yaml
+from matplotlib.figure import Figure
 from scipy.stats import t
 
 from benchmarks.conditions import conditions, made, not_measured
+from benchmarks.style import COLORS, figure_with_axes
 from benchmarks.suite import ROOT, Plan, Result
 from rnnpipe.config import PipelineConfig
 from rnnpipe.config.loading import load_config
@@ -29,7 +31,7 @@ from rnnpipe.runtime import choose_precision
 from rnnpipe.store import Entry, Store
 from rnnpipe.training.job import training_recipe
 
-NAME = "accuracy"
+NAME, HEADING = "accuracy", "Accuracy in more epochs"
 PLACE = 9
 CONFIDENCE = 0.95
 BF16 = "execution.precision=bf16"
@@ -151,7 +153,7 @@ def mean_with_interval(values: list[float]) -> dict[str, float]:
 
 def section(result: Result) -> str:
     """Return the section: a table of the cases."""
-    return section_under("Accuracy in more epochs", result)
+    return section_under(HEADING, result)
 
 
 def section_under(heading: str, result: Result) -> str:
@@ -169,8 +171,34 @@ cores; the best epoch is chosen on validation images where a config has them.
 
 {not_measured(result["absent"].items())}
 
+![Test accuracy of each seed, and the mean with its interval]({_stem(heading)}.png)
+
 {made(result)}
 """
+
+
+def figures(result: Result) -> dict[str, Figure]:
+    """Return one figure: a row for each case, a dot for each seed."""
+    return figures_under(HEADING, result)
+
+
+def figures_under(heading: str, result: Result) -> dict[str, Figure]:
+    """Return the figure of a section with this heading: a dot a seed, the mean with its interval above them."""
+    figure, (axes,) = figure_with_axes(title=f"{heading}: each seed, and the mean with its 95 % interval, %")
+    cases = result["cases"][::-1]  # the first at the top
+    for place, case in enumerate(cases):
+        found, mean = [100 * each for each in case["accuracies"]], case["mean"]
+        reach = 100 * (mean["high"] - mean["mean"])
+        axes.plot(found, [place - 0.12] * len(found), "o", color=COLORS[1], alpha=0.6)
+        axes.errorbar(100 * mean["mean"], place + 0.12, xerr=reach, fmt="s", color=COLORS[0], capsize=3)
+    axes.set_yticks(range(len(cases)), [f"{case['label'].replace('`', '')}: {case['variant']}" for case in cases])
+    axes.set_ylim(-0.6, len(cases) - 0.4)
+    axes.set_xlabel("test accuracy, %")
+    return {_stem(heading): figure}
+
+
+def _stem(heading: str) -> str:
+    return heading.lower().replace(" ", "_")
 
 
 def _row(case: dict[str, Any]) -> str:

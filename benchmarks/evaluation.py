@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks.conditions import closing, conditions
+from benchmarks.goals import judged_ratios
 from benchmarks.limit import forward_flops, products_s
 from benchmarks.loops import (
     BATCH,
@@ -41,6 +42,7 @@ LABELS = {
     "compiled": "rnnpipe, compiled kernels",
     LIMIT: "the matrix products alone",
 }
+GOALS = {"compiled": {"rnn": 5.0, "gru": 5.0, "lstm": 5.0}}
 IMAGES, QUICK_IMAGES = 10_000, 1_000
 EVALUATION_BATCH = 1000  # as the pipeline's default
 
@@ -141,6 +143,8 @@ the net's matrix products at the speed of torch's fastest products in fp32 that 
 | variant | threads | {" | ".join(LABELS[name] for name in used)} |
 |---|---|{"---|" * len(used)}
 {chr(10).join(rows)}
+
+{judged_ratios(result["cases"], GOALS, LABELS)}
 
 ![Times the speed of the tutorial's test loop](evaluation_speed.png)
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from benchmarks.conditions import closing, conditions, not_measured
+from benchmarks.goals import judged
 from benchmarks.loops import BATCH, SIDE, network_with, spec_of, with_threads_for
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, Spread, load_of, summarize, take_turns
@@ -21,6 +22,7 @@ NAME = "limit"
 PLACE = 3
 LAYERS, HIDDEN = 2, 128
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+GOALS = {"rnn": 0.5, "gru": 0.5, "lstm": 0.65}  # share of the limit, of the compiled kernels
 LIMIT, LIMIT_BF16 = "fp32 products", "bf16 products"
 # rows, inner, columns: two large ones, and the product over all steps at once that a layer of each variant has
 SHAPES: tuple[tuple[int, int, int], ...] = (
@@ -139,6 +141,12 @@ def section(result: Result) -> str:
     names = [LIMIT, LIMIT_BF16, *nets]
     rows = [_row(case, name) for case in result["cases"] for name in names if name in case["summary"]["wall_s"]]
     absent = [each for case in result["cases"] for each in case["absent"].items()]
+    reached = [
+        (f"`{variant}` with {case['threads']} thread(s)", share["median"], goal)
+        for case in result["cases"]
+        for variant, goal in GOALS.items()
+        if (share := case["summary"]["ratio"].get(f"{variant}, compiled")) is not None
+    ]
     return f"""## The machine's limit
 
 Billions of floating-point operations a second: plain matrix products (`torch.mm`, the best of some shapes, among
@@ -151,6 +159,8 @@ the processor. The goals are 50 % for compiled `rnn` and `gru`, 65 % for `lstm`.
 | threads | what | GFLOP/s | share of the fp32 limit, % |
 |---|---|---|---|
 {chr(10).join(rows)}
+
+{judged(reached)}
 
 {not_measured(absent)}
 

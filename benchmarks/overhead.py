@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from matplotlib.figure import Figure
 
 from benchmarks import starts
 from benchmarks.conditions import closing, conditions
 from benchmarks.page import cell
 from benchmarks.rounds import Contender, Spread, load_of, spread, summarize, take_turns
 from benchmarks.runs import EXPORT, LOOP, READ_BACK, START, Workspace, adopt_orphans
+from benchmarks.style import draw_bars, figure_with_axes
 from benchmarks.suite import ROOT, Plan, Result
 from rnnpipe.config import load_config
 from rnnpipe.files import read_json, write_json
@@ -167,6 +169,8 @@ pre-flight, validation, journal. "{EXPORT}" and "{READ_BACK}" are from MLflow's 
 |---|---|---|
 {chr(10).join(rows)}
 
+![Seconds of each part](overhead_parts.png)
+
 {_alone(summary.get("starts_s"))}{closing(result)}
 """
 
@@ -184,6 +188,22 @@ other; the migration comes once on a machine, and the imports for the export in 
 {chr(10).join(rows)}
 
 """
+
+
+def figures(result: Result) -> dict[str, Figure]:
+    """Return one figure: the seconds of each part, of a first run and of one where nothing changed."""
+    figure, (axes,) = figure_with_axes(title="What a run costs beside its training, s: median and range")
+    series = {
+        label: result["summary"][kind]
+        for label, kind in (("first run", "parts_s"), ("nothing changed", "unchanged_parts_s"))
+    }
+    parts = sorted(series["first run"], key=lambda name: -series["first run"][name]["median"])
+    parts.remove(LOOP)
+    draw_bars(axes, parts, {label: [found.get(name) for name in parts] for label, found in series.items()})
+    axes.set_xticks(range(len(parts)), parts, rotation=30, ha="right")
+    axes.set_ylabel("s")
+    axes.legend(frameon=False, fontsize=8)
+    return {"overhead_parts": figure}
 
 
 def ratios(result: Result) -> dict[str, Spread]:

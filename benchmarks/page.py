@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.goals import is_verdict
 from benchmarks.style import DPI
 from benchmarks.suite import Benchmark, Result
 from rnnpipe.files import atomic_path, write_bytes
@@ -62,7 +63,7 @@ def _section(benchmark: Benchmark, results: Sequence[Result]) -> str:
 
 def _tables(section: str) -> str:
     *paragraphs, conditions = _paragraphs(section)
-    told = (each for each in paragraphs if each.startswith("|") or "Not measured" in each)
+    told = (each for each in paragraphs if each.startswith("|") or "Not measured" in each or is_verdict(each))
     return "\n\n".join([*told, conditions])
 
 

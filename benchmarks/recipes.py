@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from benchmarks.conditions import closing, conditions
+from benchmarks.goals import judged_ratios
 from benchmarks.loops import BATCH
 from benchmarks.page import cell
 from benchmarks.recipe import CONFIGS, REFERENCE, TUTORIAL_EPOCHS, place_of
@@ -31,6 +32,11 @@ LABELS = {
     "sprint": "`sprint.yaml`",
     "sprint, torch": "`sprint.yaml`, torch's kernels",
     "mnist": "`mnist.yaml`",
+}
+GOALS = {
+    "sprint": {"rnn": 10.0, "gru": 10.0, "lstm": 7.0},
+    "sprint, torch": {"rnn": 7.0, "gru": 5.0, "lstm": 5.0},
+    "mnist": {"rnn": 1.0, "gru": 1.0, "lstm": 1.0},
 }
 
 
@@ -99,6 +105,8 @@ no longer than the tutorial.
 | variant | recipe | seconds | times as fast | test accuracy, % | seeds that reach the tutorial's |
 |---|---|---|---|---|---|
 {chr(10).join(rows)}
+
+{judged_ratios(result["cases"], GOALS, LABELS)}
 
 ![Test accuracy against seconds, each seed](recipes.png)
 

@@ -6,6 +6,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.conditions import closing, conditions, not_measured
+from benchmarks.goals import judged_ratios
 from benchmarks.loops import (
     BATCH,
     CPU,
@@ -35,6 +36,11 @@ LABELS = {
     "torch": "rnnpipe, torch's kernels",
     "compiled": "rnnpipe, compiled kernels",
     "bf16": "rnnpipe, bf16",
+}
+GOALS = {
+    "torch": {"rnn": 2.2, "gru": 1.3, "lstm": 1.4},
+    "compiled": {"rnn": 3.5, "gru": 2.7, "lstm": 1.6},
+    "bf16": {"lstm": 2.0},
 }
 WARM_UP_UPDATES = 3
 UPDATES, QUICK_UPDATES = 60, 5
@@ -123,6 +129,8 @@ ones, and 2 for `lstm` in bf16.
 | variant | threads | {" | ".join(heads)} |
 |---|---|{"---|" * len(used)}
 {chr(10).join(rows)}
+
+{judged_ratios(result["cases"], GOALS, LABELS)}
 
 {result["load"]["rounds"]} rounds of {known["updates_per_round"]} updates in all. {not_measured(absent)}
 
