@@ -181,7 +181,7 @@ def _alone(starts_s: dict[str, Spread] | None) -> str:
         return ""
     rows = [f"| {name} | {cell(starts_s[name], 2)} |" for name in starts.NAMES if name in starts_s]
     return f"""What a run starts, each in a fresh process and alone. "{START}" has the first three beside each
-other; the migration comes once on a machine, and the imports for the export in the training's last epoch.
+other; the migration comes once on a machine, the imports for the export half a minute before a training's end.
 
 | alone | s |
 |---|---|

@@ -1,6 +1,8 @@
 """What a run tells while it goes on: stages with their reasons, and each training's journal."""
 
 import logging
+import math
+from collections.abc import Sequence
 from typing import Protocol
 
 from rnnpipe.training.journal import Event
@@ -35,6 +37,17 @@ class LogProgress:
 
     def waits(self, name: str, held: str) -> None:
         """Do nothing: it stands in the log."""
+
+
+def seconds_left(events: Sequence[Event], epochs: int) -> float:
+    """Return how long a training of so many epochs still takes, by its newest epoch event; infinity without any.
+
+    Of a training with one epoch that is never known before its end: 0.
+    """
+    ended = [event for event in events if event["event"] == "epoch"]
+    if not ended:
+        return 0.0 if epochs == 1 else math.inf
+    return float((epochs - ended[-1]["epoch"]) * ended[-1]["wall_s"])
 
 
 def line_of(event: Event) -> str:

@@ -34,6 +34,8 @@ from rnnpipe.training.journal import Event
 
 logger = logging.getLogger("rnnpipe.session")
 
+AHEAD_S = 30.0  # more than the imports take, on a slow machine
+
 Listener = Callable[[Event], None]
 
 
@@ -148,14 +150,13 @@ class Session:
             self._told.add(sentence)
         return is_news
 
-    def trains(self, config: PipelineConfig, epochs_left: int) -> None:
-        """Hear that a training makes steps: in its last epoch, what comes after it is imported."""
+    def trains(self, config: PipelineConfig, left_s: float) -> None:
+        """Hear that a training makes steps: half a minute before its end, what comes after it is imported."""
         with self._telling:  # not the lock that whoever opens MLflow holds: it may be slow
             self.had_the_device = True
-            if epochs_left <= 1 and self._importing is None:
-                does_register = config.registry.register_model
+            if left_s <= AHEAD_S and self._importing is None:
                 self._importing = threading.Thread(
-                    target=_prepare, args=(does_register,), name="imports", daemon=True
+                    target=_prepare, args=(config.registry.register_model,), name="imports", daemon=True
                 )
                 self._importing.start()
 

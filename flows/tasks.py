@@ -15,6 +15,7 @@ from prefect.tasks import exponential_backoff
 
 from flows.cached import SERIALIZER, cache_key
 from flows.engine import Work
+from flows.progress import seconds_left
 from flows.session import Pruned, Session, session
 from rnnpipe.config import PipelineConfig
 from rnnpipe.data.stages import TEST_IMAGES_FILE
@@ -109,7 +110,7 @@ def train_variant(
         for event in events:
             current.training(label, event, config)
         if events:
-            current.trains(config, epochs - max((event["epoch"] for event in epochs_of(events)), default=0))
+            current.trains(config, seconds_left(events, epochs))
             runs[training].take(events)
 
     try:

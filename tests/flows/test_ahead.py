@@ -1,5 +1,6 @@
 """What a run starts before Prefect is imported: the fork server, with what is needed first at the front."""
 
+import math
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -8,6 +9,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_sett
 
 from flows import ahead
 from flows.letting_go import without_heartbeats
+from flows.progress import seconds_left
 from rnnpipe.catalogue import DATASETS, SEQUENCES, DatasetSpec
 from rnnpipe.config import PipelineConfig
 from rnnpipe.training.supervise import PRELOADED
@@ -61,3 +63,17 @@ def test_a_run_sends_no_heartbeats_but_where_somebody_has_set_how_often() -> Non
         assert get_current_settings().flows.heartbeat_frequency is None
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: 45}), without_heartbeats():
         assert get_current_settings().flows.heartbeat_frequency == 45
+
+
+@pytest.mark.parametrize(
+    ("events", "epochs", "left_s"),
+    [
+        ([], 1, 0.0),
+        ([], 2, math.inf),
+        ([{"event": "steps"}], 2, math.inf),
+        ([{"event": "epoch", "epoch": 1, "wall_s": 7.0}, {"event": "epoch", "epoch": 2, "wall_s": 8.0}], 5, 24.0),
+        ([{"event": "epoch", "epoch": 5, "wall_s": 8.0}], 5, 0.0),
+    ],
+)
+def test_how_long_a_training_still_takes(events: list[dict[str, Any]], epochs: int, left_s: float) -> None:
+    assert seconds_left(events, epochs) == left_s
