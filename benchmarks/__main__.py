@@ -65,10 +65,11 @@ def main(
         machine = machine_of(result)
         before = committed_result(name, machine)
         told += [f"{name}: {load_sentence(result['load'])}"] if "load" in result else []
-        told += compare(found[name], before, result)
         if quick:
+            told.append(f"{name}: quick, and not compared")
             click.echo(found[name].section(result))
         else:
+            told += compare(found[name], before, result)
             write_json(result_path(name, machine), result)
     if not quick:
         click.echo(f"wrote docs/{', docs/'.join(write_page(found, read_results(found), ROOT / 'docs'))}")

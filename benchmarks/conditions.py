@@ -57,7 +57,7 @@ def closing(result: dict[str, Any]) -> str:
 
 def not_measured(absent: Iterable[tuple[str, str]]) -> str:
     """Return the sentence about what isn't there, as pairs of name and reason; nothing where all is."""
-    missing = "; ".join(f"{name}: {why}" for name, why in sorted(set(absent)))
+    missing = "; ".join(f"{name}: {why.removeprefix('fp32: ')}" for name, why in sorted(set(absent)))
     return f"Not measured: {missing}." if missing else ""
 
 
