@@ -85,4 +85,4 @@ def extract_member(archive: Path, name: str, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:  # such as a full disk
             raise
-        raise SourceError("damaged zip file: it points to places before its beginning") from None
+        raise SourceError("damaged zip file: it points to places outside of it") from None
